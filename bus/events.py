@@ -1,0 +1,389 @@
+"""Every event there is: the protocol between the services. Read this first.
+
+Each class is one fact, said by one speaker, about one subject. Its name on the wire is the class name in
+capitals (`UserAdded` is USER_ADDED). `family` groups the events of which only the newest per subject tells
+the present (see `Bus.latest`). Adding a class to the union `AnyEvent` is all it takes to add an event.
+"""
+
+import re
+from typing import ClassVar, TypeAlias, get_args
+
+from msgspec import Struct
+
+from bus.model import PackageSettings, TenantSettings
+
+
+def wire_name(class_name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).upper()
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", tag=wire_name):
+    """What all events share; itself never sent."""
+
+    family: ClassVar[str]
+    speaker: ClassVar[str]
+    subject_field: ClassVar[str]
+
+    @property
+    def type(self) -> str:
+        return wire_name(type(self).__name__)
+
+    @property
+    def subject(self) -> str:
+        return str(getattr(self, self.subject_field))
+
+
+# ---------------------------------------------------------------- tenants, as their directory has them
+
+
+class UserEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "USER"
+    speaker: ClassVar[str] = "pathwatch"
+    subject_field: ClassVar[str] = "tenant"
+
+    tenant: str
+
+
+class UserAdded(UserEvent, frozen=True, kw_only=True):
+    """A tenant's directory holds a valid tenant.toml for the first time, or again after it was deleted."""
+
+    path: str
+    settings: TenantSettings
+    stamp: str
+    """Changes whenever tenant.toml or secrets.env changes; tells nothing about their content."""
+
+
+class UserModified(UserEvent, frozen=True, kw_only=True):
+    """A known tenant's settings or secrets changed, or became valid again."""
+
+    path: str
+    settings: TenantSettings
+    stamp: str
+
+
+class UserDeleted(UserEvent, frozen=True, kw_only=True):
+    """A tenant's directory, or its tenant.toml, is gone."""
+
+
+class UserInvalid(UserEvent, frozen=True, kw_only=True):
+    """A tenant's directory cannot be used as it is; a running tenant keeps its last good settings."""
+
+    file: str
+    key: str
+    line: int
+    """Counted from 1; 0 when the reason concerns the whole file."""
+    reason: str
+    stamp: str
+
+
+# ---------------------------------------------------------------- releases of applications
+
+
+class PackageEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "PACKAGE"
+    speaker: ClassVar[str] = "pathwatch"
+    subject_field: ClassVar[str] = "release"
+
+    release: str
+    """app-version."""
+
+
+class PackageReleased(PackageEvent, frozen=True, kw_only=True):
+    """A release directory holds a valid package.toml, new or changed."""
+
+    app: str
+    version: str
+    path: str
+    settings: PackageSettings
+    stamp: str
+
+
+class PackageWithdrawn(PackageEvent, frozen=True, kw_only=True):
+    """A release directory, or its package.toml, is gone; what runs from it runs on."""
+
+
+class PackageInvalid(PackageEvent, frozen=True, kw_only=True):
+    """A release directory cannot be used as it is."""
+
+    file: str
+    key: str
+    line: int
+    reason: str
+    stamp: str
+
+
+# ---------------------------------------------------------------- our own settings
+
+
+class SettingsEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "SETTINGS"
+    speaker: ClassVar[str] = "pathwatch"
+    subject_field: ClassVar[str] = "file"
+
+    file: str
+
+
+class SettingsChanged(SettingsEvent, frozen=True, kw_only=True):
+    """tenantbus.toml changed and is valid; services read it when they are next started."""
+
+    stamp: str
+
+
+class SettingsInvalid(SettingsEvent, frozen=True, kw_only=True):
+    """tenantbus.toml changed and is not valid; everything goes on with the last good settings."""
+
+    key: str
+    line: int
+    reason: str
+    stamp: str
+
+
+# ---------------------------------------------------------------- databases
+
+
+class DbEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "DB"
+    speaker: ClassVar[str] = "dbwatch"
+    subject_field: ClassVar[str] = "database"
+
+    database: str
+    reason: str
+    latency: float = 0.0
+    """Seconds that the check took."""
+
+
+class DbUp(DbEvent, frozen=True, kw_only=True):
+    """A database answers."""
+
+
+class DbDown(DbEvent, frozen=True, kw_only=True):
+    """A database does not answer, or answers with an error of its own."""
+
+
+class DbMisconfigured(DbEvent, frozen=True, kw_only=True):
+    """The database refuses our settings (user, password, schema): a settings error, not an outage."""
+
+    key: str
+
+
+# ---------------------------------------------------------------- tenant processes
+
+
+class ProcEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "PROC"
+    speaker: ClassVar[str] = "reactor"
+    subject_field: ClassVar[str] = "tenant"
+
+    tenant: str
+    pid: int = 0
+    release: str = ""
+    database: str = ""
+    port: int = 0
+    restarts: int = 0
+    """Starts that nobody asked for, since the tenant was added."""
+    reason: str = ""
+
+
+class ProcStarted(ProcEvent, frozen=True, kw_only=True):
+    """A process was started for the tenant; it does not serve yet."""
+
+    started: int = 0
+    """The kernel's start time of the process, in clock ticks since boot: with pid and boot, its identity."""
+
+
+class ProcReady(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process serves."""
+
+    started: int = 0
+    adopted: bool = False
+    """True when a restarted reactor found the process running."""
+
+
+class ProcStopping(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process was told to stop and finishes its requests."""
+
+
+class ProcExited(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process ended."""
+
+    code: int | None = None
+    """Exit code, None when a signal ended it or when nobody could see it."""
+    signal: str = ""
+    """Name of the signal that ended it, such as SIGSEGV."""
+    expected: bool = False
+    """True when we had told it to stop."""
+
+
+class ProcBackoff(ProcEvent, frozen=True, kw_only=True):
+    """The tenant failed and will be started again after a pause."""
+
+    failures: int = 0
+    retry_in: float = 0.0
+
+
+class ProcFatal(ProcEvent, frozen=True, kw_only=True):
+    """The tenant failed too often, or says that it can never start; retried slowly."""
+
+    failures: int = 0
+    retry_in: float = 0.0
+
+
+class ProcStopped(ProcEvent, frozen=True, kw_only=True):
+    """The tenant does not run and is not wanted to."""
+
+    by: str = ""
+
+
+class ProcWaiting(ProcEvent, frozen=True, kw_only=True):
+    """The tenant is wanted, and something it needs is not there: a database or a release."""
+
+
+class ProcMoved(ProcEvent, frozen=True, kw_only=True):
+    """The tenant leaves a database for another one."""
+
+    source: str = ""
+    target: str = ""
+
+
+class ProcStuck(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process runs and does not serve."""
+
+    speaker: ClassVar[str] = "dispatcher"
+
+    started: int = 0
+    stuck_for: float = 0.0
+    """Seconds since the process was last seen to work."""
+
+
+class ProcRecovered(ProcEvent, frozen=True, kw_only=True):
+    """A process that was called stuck works again."""
+
+    speaker: ClassVar[str] = "dispatcher"
+
+    started: int = 0
+
+
+# ---------------------------------------------------------------- our own processes
+
+
+class ServiceEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "SERVICE"
+    speaker: ClassVar[str] = "every service"
+    subject_field: ClassVar[str] = "service"
+
+    service: str
+    pid: int
+
+
+class ServiceUp(ServiceEvent, frozen=True, kw_only=True):
+    """A service is ready."""
+
+    version: str
+
+
+class ServiceDown(ServiceEvent, frozen=True, kw_only=True):
+    """A service ended: said by itself on a clean stop, by `bus up` after a crash."""
+
+    reason: str
+
+
+class JournalEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "JOURNAL"
+    speaker: ClassVar[str] = "broker"
+    subject_field: ClassVar[str] = "journal"
+
+    journal: str
+    reason: str
+
+
+class JournalReset(JournalEvent, frozen=True, kw_only=True):
+    """The journal could not be read; it was put aside and a new one begun. Services say everything again."""
+
+
+class JournalDegraded(JournalEvent, frozen=True, kw_only=True):
+    """The journal cannot be written; events are sent on without it."""
+
+
+class JournalRestored(JournalEvent, frozen=True, kw_only=True):
+    """The journal can be written again."""
+
+
+# ---------------------------------------------------------------- what people ask for
+
+
+class RequestEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "REQUEST"
+    speaker: ClassVar[str] = "the command"
+    subject_field: ClassVar[str] = "tenant"
+
+    tenant: str
+    by: str
+    """Who asked: user@host."""
+
+
+class StartRequested(RequestEvent, frozen=True, kw_only=True):
+    """Somebody wants the tenant started; also releases it from FATAL."""
+
+
+class StopRequested(RequestEvent, frozen=True, kw_only=True):
+    """Somebody wants the tenant stopped, until it is started by hand again."""
+
+
+class RestartRequested(RequestEvent, frozen=True, kw_only=True):
+    """Somebody wants the tenant's process replaced; also releases it from FATAL."""
+
+
+AnyEvent: TypeAlias = (
+    UserAdded
+    | UserModified
+    | UserDeleted
+    | UserInvalid
+    | PackageReleased
+    | PackageWithdrawn
+    | PackageInvalid
+    | SettingsChanged
+    | SettingsInvalid
+    | DbUp
+    | DbDown
+    | DbMisconfigured
+    | ProcStarted
+    | ProcReady
+    | ProcStopping
+    | ProcExited
+    | ProcBackoff
+    | ProcFatal
+    | ProcStopped
+    | ProcWaiting
+    | ProcMoved
+    | ProcStuck
+    | ProcRecovered
+    | ServiceUp
+    | ServiceDown
+    | JournalReset
+    | JournalDegraded
+    | JournalRestored
+    | StartRequested
+    | StopRequested
+    | RestartRequested
+)
+
+BY_TYPE: dict[str, type[Event]] = {wire_name(cls.__name__): cls for cls in get_args(AnyEvent)}
+"""The closed registry: name on the wire -> class."""
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """One journaled event with what the bus knows about it."""
+
+    seq: int
+    """Position in the journal; strictly increasing, without gaps within one journal."""
+    id: str
+    """The publisher's own name for it, "instance:number": what makes sending twice harmless."""
+    time: float
+    """Wall clock at the broker, seconds since the epoch; for people, never for decisions."""
+    type: str
+    subject: str
+    node: str
+    source: str
+    cause: int
+    """seq of the event that led to this one; 0 when nothing on the bus did."""
+    event: AnyEvent

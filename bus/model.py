@@ -1,0 +1,77 @@
+"""What tenant.toml and package.toml may say, as checked values; pure, so that events can carry them."""
+
+import re
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+TENANT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""A DNS label (RFC 1123 section 2.1), lower case: it becomes a host name, a directory and a socket name."""
+
+PACKAGE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+Seconds = Annotated[float, Meta(ge=0)]
+Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$")]
+"""A number of bytes with an optional binary suffix: "256M"."""
+
+Plan = Literal["paid", "free"]
+Start = Literal["always", "manual"]
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Resource limits of one tenant process; what is not given is not limited."""
+
+    memory: Size | None = None
+    """Address space, RLIMIT_AS."""
+    open_files: Annotated[int, Meta(ge=16)] | None = None
+    """RLIMIT_NOFILE."""
+    cpu_seconds: Annotated[int, Meta(ge=1)] | None = None
+    """CPU time after which the kernel ends the process, RLIMIT_CPU."""
+
+
+class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tenant.toml."""
+
+    package: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}(==[A-Za-z0-9.+!_-]+)?$")]
+    """The application, "invoicing" for its newest release or "invoicing==1.4.0" to pin one."""
+    plan: Plan = "free"
+    """Paid tenants are started and moved first."""
+    databases: tuple[str, ...] | None = None
+    """Names of the databases that this tenant may use; all of them when not given."""
+    start: Start | None = None
+    """"always" keeps the tenant running, "manual" starts it on `bus start` only; default: [tenants] start."""
+    stop_timeout: Seconds | None = None
+    """Seconds between SIGTERM and SIGKILL; default: [tenants] stop_timeout."""
+    env: dict[str, str] = {}
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.databases is not None and not self.databases:
+            raise ValueError("`databases` is an empty list; leave it out to allow all")
+
+    @property
+    def app(self) -> str:
+        return self.package.partition("==")[0]
+
+    @property
+    def pinned(self) -> str | None:
+        return self.package.partition("==")[2] or None
+
+
+class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One package.toml: how a release is started. Exactly one of `entry` and `command`."""
+
+    entry: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    """"module:callable"; the callable takes the tenant and returns a tornado.web.Application."""
+    command: tuple[str, ...] | None = None
+    """Any other program; {python}, {port}, {tenant} and {release} are filled in."""
+    health: Annotated[str, Meta(pattern=r"^/")] = "/healthz"
+    """The path that an HTTP check asks for."""
+    python: str | None = None
+    """The release's own interpreter, relative to the release; default: the one that runs tenantbus."""
+
+    def __post_init__(self) -> None:
+        if (self.entry is None) == (self.command is None):
+            raise ValueError("exactly one of `entry` and `command` must be given")
+        if self.command is not None and not self.command:
+            raise ValueError("`command` is an empty list")

@@ -1,0 +1,263 @@
+"""tenantbus.toml as typed settings; the docstrings here are the settings reference (docs/settings.md)."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from msgspec import Meta, Struct, structs
+
+from bus import toml
+from bus.errors import FileError
+from bus.model import Limits, Start
+
+SOCKET_PATH_MAX = 107
+"""Bytes that the path of a unix socket may have (unix(7): sun_path holds 108 with the final zero)."""
+
+SEARCHED = (Path("tenantbus.toml"), Path("/etc/tenantbus/tenantbus.toml"))
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all tables of tenantbus.toml share: no key is ignored silently."""
+
+
+class PathSettings(Section, frozen=True, kw_only=True):
+    """Where things are; relative paths start at the directory of tenantbus.toml."""
+
+    tenants: str = "tenants"
+    """Holds a directory for each tenant."""
+    packages: str = "packages"
+    """Holds APP/VERSION/package.toml for each release."""
+    state: str = "var"
+    """Journal and logs; must be on a disk that stays."""
+    run: str = ""
+    """Sockets, locks and score pages; default: the directory "run" in `state`."""
+
+
+class BusSettings(Section, frozen=True, kw_only=True):
+    """The broker."""
+
+    retention_days: Positive = 3.0
+    """Events older than this are dropped from the journal; the newest of each subject stays."""
+    retention_mb: Annotated[int, Meta(ge=1)] = 1024
+    """Size in MiB above which the oldest events are dropped."""
+
+
+class TenantDefaults(Section, frozen=True, kw_only=True):
+    """Defaults for every tenant; a tenant.toml may say otherwise."""
+
+    start: Start = "always"
+    """"always" keeps tenants running, "manual" starts them on `bus start` only."""
+    port_range: tuple[Port, Port] | None = None
+    """First and last loopback TCP port that tenants may get; without it they have unix sockets only."""
+    start_timeout: Positive = 30.0
+    """Seconds from start to READY, after which the start counts as failed."""
+    stop_timeout: Positive = 10.0
+    """Seconds between SIGTERM and SIGKILL."""
+    parallel_starts: Annotated[int, Meta(ge=1)] = 8
+    """Tenants that may be starting at the same time."""
+    limits: Limits = Limits()
+    """Resource limits."""
+
+
+class DatabaseSettings(Section, frozen=True, kw_only=True):
+    """One database; the table's name is the name that tenants use."""
+
+    url: Annotated[str, Meta(pattern=r"^(mysql|sqlite)://")]
+    """mysql://USER@HOST:PORT/SCHEMA, or sqlite:///PATH relative to the file (sqlite:////PATH: absolute)."""
+    password_file: str = ""
+    """File whose first line is the password, relative to tenantbus.toml."""
+    password_env: str = ""
+    """Environment variable that holds the password."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme == "mysql" and not (parts.hostname and parts.path.strip("/")):
+            raise ValueError(f"url: {self.url!r} lacks a host or a schema: mysql://USER@HOST:PORT/SCHEMA")
+        if parts.scheme == "sqlite" and not parts.path.strip("/"):
+            raise ValueError(f"url: {self.url!r} lacks a path: sqlite:///PATH")
+        if parts.password is not None:
+            raise ValueError("url: holds a password; put it into `password_file` or `password_env`")
+        if self.password_file and self.password_env:
+            raise ValueError("`password_file` and `password_env` exclude each other")
+
+
+class CheckSettings(Section, frozen=True, kw_only=True):
+    """How the health of tenants and databases is watched."""
+
+    stuck_after: Positive = 5.0
+    """Seconds that a tenant's event loop may be busy, or its process stopped, before it counts as stuck."""
+    interval: Positive = 0.1
+    """Seconds between two looks at all score pages."""
+    http_every: Positive = 60.0
+    """Seconds between two HTTP checks of a tenant without traffic."""
+    http_timeout: Positive = 5.0
+    """Seconds that an HTTP check may take."""
+    database_every: Positive = 0.5
+    """Seconds between two checks of a database."""
+    database_timeout: Positive = 1.0
+    """Seconds that a check of a database may take; it is down at this deadline."""
+
+
+class RestartSettings(Section, frozen=True, kw_only=True):
+    """What happens after a crash: start at once, then with growing pauses, then FATAL."""
+
+    backoff: Positive = 0.5
+    """Seconds of the first pause; each further one is twice as long."""
+    backoff_max: Positive = 60.0
+    """Seconds of the longest pause."""
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    """Share of a pause that is left to chance."""
+    stable_after: Positive = 30.0
+    """Seconds of service after which earlier failures are forgotten."""
+    fatal_after: Annotated[int, Meta(ge=1)] = 6
+    """Failures within `window` that make a tenant FATAL."""
+    window: Positive = 120.0
+    """Seconds that a failure counts."""
+    fatal_retry: Positive = 300.0
+    """Seconds between two tries to start a FATAL tenant."""
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All of tenantbus.toml."""
+
+    paths: PathSettings = PathSettings()
+    bus: BusSettings = BusSettings()
+    tenants: TenantDefaults = TenantDefaults()
+    databases: dict[str, DatabaseSettings] = {}
+    checks: CheckSettings = CheckSettings()
+    restart: RestartSettings = RestartSettings()
+    file: str = ""
+    """Where this was read from; set by `load`, never written in the file."""
+
+    def __post_init__(self) -> None:
+        for name in self.databases:
+            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+                raise ValueError(f"databases.{name}: a database is named by a-z, 0-9, - and _")
+        ports = self.tenants.port_range
+        if ports and ports[0] > ports[1]:
+            raise ValueError(f"tenants.port_range: {ports[0]} is above {ports[1]}")
+
+    @property
+    def root(self) -> Path:
+        return Path(self.file).parent
+
+    @property
+    def tenants_dir(self) -> Path:
+        return self.root / self.paths.tenants
+
+    @property
+    def packages_dir(self) -> Path:
+        return self.root / self.paths.packages
+
+    @property
+    def state_dir(self) -> Path:
+        return self.root / self.paths.state
+
+    @property
+    def run_dir(self) -> Path:
+        return self.root / self.paths.run if self.paths.run else self.state_dir / "run"
+
+    @property
+    def journal(self) -> Path:
+        return self.state_dir / "journal.db"
+
+    @property
+    def router_endpoint(self) -> str:
+        """Where the broker takes publications and questions."""
+        return f"ipc://{self.run_dir}/bus.router"
+
+    @property
+    def pub_endpoint(self) -> str:
+        """Where the broker sends events from."""
+        return f"ipc://{self.run_dir}/bus.pub"
+
+    def http_socket(self, tenant: str) -> Path:
+        """The unix socket of a tenant: one path for ever."""
+        return self.run_dir / "http" / f"{tenant}.sock"
+
+    def score_page(self, tenant: str) -> Path:
+        return self.run_dir / "score" / tenant
+
+    def fork_socket(self, release: str) -> Path:
+        return self.run_dir / "fork" / f"{release}.sock"
+
+    def prepare(self) -> None:
+        """Make the directories that services share, for their own user only; harmless when repeated."""
+        for directory in (self.state_dir, self.run_dir, self.state_dir / "log"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("http", "score", "fork"):
+            (self.run_dir / name).mkdir(mode=0o700, exist_ok=True)
+
+    def database_url(self, name: str, environ: Mapping[str, str] = os.environ) -> str:
+        """Tell the URL that a tenant or dbwatch connects with, password included.
+
+        Raises FileError when the password cannot be read. Never log or publish the result.
+        """
+        database = self.databases[name]
+        parts = urlsplit(database.url)
+        if parts.scheme == "sqlite":
+            return f"sqlite:///{self.root / parts.path.removeprefix('/')}"
+        password = self._password(name, database, environ)
+        if not password:
+            return database.url
+        user, _, host = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}:{quote(password)}@{host}").geturl()
+
+    def _password(self, name: str, database: DatabaseSettings, environ: Mapping[str, str]) -> str:
+        if database.password_env:
+            try:
+                return environ[database.password_env]
+            except KeyError:
+                raise FileError(
+                    self.file,
+                    f"the environment has no {database.password_env}",
+                    key=f"databases.{name}.password_env",
+                ) from None
+        if database.password_file:
+            try:
+                return (self.root / database.password_file).read_text().partition("\n")[0]
+            except OSError as error:
+                raise FileError(
+                    self.file,
+                    f"{self.root / database.password_file}: {error.strerror}",
+                    key=f"databases.{name}.password_file",
+                ) from error
+        return ""
+
+
+def find(given: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Find the settings file: as given, else TENANTBUS_CONFIG, else ./ and /etc/tenantbus/.
+
+    Raises FileError when there is none.
+    """
+    named = given or environ.get("TENANTBUS_CONFIG")
+    if named:
+        return Path(named)
+    for file in SEARCHED:
+        if file.exists():
+            return file
+    raise FileError(
+        SEARCHED[0],
+        f"not found, nor {SEARCHED[1]}; `bus init DIR` makes a starting point, -c FILE names another file",
+    )
+
+
+def load(file: Path) -> Settings:
+    """Read tenantbus.toml; raises FileError with file, key, line and reason."""
+    file = file.absolute()
+    settings = structs.replace(toml.read(file, Settings), file=str(file))
+    longest = settings.http_socket("x" * 16)
+    if len(os.fsencode(longest)) > SOCKET_PATH_MAX:
+        raise FileError(
+            file,
+            f"{longest} is longer than the {SOCKET_PATH_MAX} bytes that a unix socket's path may have;"
+            " set paths.run to a shorter directory",
+            key="paths.run",
+        )
+    return settings

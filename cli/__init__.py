@@ -1,0 +1,1 @@
+"""The `bus` command: a client of the bus like any other."""

@@ -1,0 +1,1 @@
+"""dbwatch: which database works, as events."""

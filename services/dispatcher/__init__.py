@@ -1,0 +1,1 @@
+"""dispatcher: which tenant is stuck, found without waking it, as events."""

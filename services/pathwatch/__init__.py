@@ -1,0 +1,1 @@
+"""pathwatch: what the tenants and packages directories say, as events."""

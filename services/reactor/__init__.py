@@ -1,0 +1,1 @@
+"""reactor: consumes events and acts on tenant processes."""

@@ -1,0 +1,128 @@
+"""What goes in and out of `decide`: news from the reactor's own processes, and what it wants done.
+
+Neither crosses the bus. News of processes must come in order and at once; others hear of it later, by events.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from bus.events import AnyEvent
+from bus.model import TenantSettings
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """The identity of a process: a pid alone is never a reason to signal anything."""
+
+    pid: int
+    started: int
+    """Kernel start time in clock ticks since boot: field 22 of proc_pid_stat(5)."""
+    boot: str
+    """/proc/sys/kernel/random/boot_id."""
+
+
+# ---------------------------------------------------------------- news: what happened to our processes
+
+
+class News(Struct, frozen=True, kw_only=True):
+    tenant: str
+
+
+class Spawned(News, frozen=True, kw_only=True):
+    """The process that a Spawn asked for exists."""
+
+    process: Process
+    port: int
+
+
+class SpawnFailed(News, frozen=True, kw_only=True):
+    """No process came of a Spawn."""
+
+    reason: str
+    never: bool
+    """True when trying again is no use until something changes, such as an entry that does not import."""
+
+
+class BecameReady(News, frozen=True, kw_only=True):
+    """The process said READY=1."""
+
+    process: Process
+
+
+class Ended(News, frozen=True, kw_only=True):
+    """The process is gone, and so is everything that it had started."""
+
+    process: Process
+    code: int | None
+    """Exit code; None when a signal ended it, or when nobody could see it (its parent was gone)."""
+    signal: str
+    """Name of the signal that ended it, "" if none."""
+
+
+class Found(News, frozen=True, kw_only=True):
+    """A restarted reactor found a tenant's process running."""
+
+    process: Process
+    release: str
+    database: str
+    port: int
+    ready: bool
+    stamp: str
+    """The settings that it runs on: `stamp` of its Spawn."""
+
+
+class TimeCame(News, frozen=True, kw_only=True):
+    """The moment that a WakeAt asked for."""
+
+
+AnyNews: TypeAlias = Spawned | SpawnFailed | BecameReady | Ended | Found | TimeCame
+
+
+# ---------------------------------------------------------------- actions: what is to be done
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    tenant: str
+
+
+class Spawn(Action, frozen=True, kw_only=True):
+    """Start a process for the tenant; answered by Spawned, then BecameReady or Ended, or by SpawnFailed."""
+
+    release: str
+    """app-version."""
+    database: str
+    settings: TenantSettings
+    stamp: str
+
+
+class Terminate(Action, frozen=True, kw_only=True):
+    """Ask the process to finish its requests and end (SIGTERM); answered by Ended."""
+
+    process: Process
+
+
+class Kill(Action, frozen=True, kw_only=True):
+    """End the process and everything that it has started (SIGKILL); answered by Ended."""
+
+    process: Process
+
+
+class WakeAt(Action, frozen=True, kw_only=True):
+    """Say TimeCame at this monotonic time in seconds; a later WakeAt replaces an earlier one."""
+
+    at: float
+
+
+class Forget(Action, frozen=True, kw_only=True):
+    """The tenant is gone for good: close its sockets, remove what we wrote for it."""
+
+
+class Publish(Action, frozen=True, kw_only=True):
+    """Say it on the bus."""
+
+    event: AnyEvent
+    spontaneous: bool = False
+    """True when nothing on the bus led to this, such as a crash: the chain of causes begins here."""
+
+
+AnyAction: TypeAlias = Spawn | Terminate | Kill | WakeAt | Forget | Publish
