@@ -47,7 +47,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         if self.databases is not None and not self.databases:
-            raise ValueError("`databases` is an empty list; leave it out to allow all")
+            raise ValueError("databases: is an empty list; leave it out to allow all")
 
     @property
     def app(self) -> str:
@@ -74,4 +74,4 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if (self.entry is None) == (self.command is None):
             raise ValueError("exactly one of `entry` and `command` must be given")
         if self.command is not None and not self.command:
-            raise ValueError("`command` is an empty list")
+            raise ValueError("command: is an empty list")

@@ -84,7 +84,7 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
         if parts.password is not None:
             raise ValueError("url: holds a password; put it into `password_file` or `password_env`")
         if self.password_file and self.password_env:
-            raise ValueError("`password_file` and `password_env` exclude each other")
+            raise ValueError("password_env: excludes `password_file`, which is given as well")
 
 
 class CheckSettings(Section, frozen=True, kw_only=True):
@@ -207,7 +207,7 @@ class Settings(Section, frozen=True, kw_only=True):
         if not password:
             return database.url
         user, _, host = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{user}:{quote(password)}@{host}").geturl()
+        return parts._replace(netloc=f"{user}:{quote(password, safe="")}@{host}").geturl()
 
     def _password(self, name: str, database: DatabaseSettings, environ: Mapping[str, str]) -> str:
         if database.password_env:

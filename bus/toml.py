@@ -37,7 +37,9 @@ def parse(file: Path, text: str, shape: type[T]) -> T:
         return msgspec.convert(values, shape, strict=True)
     except msgspec.ValidationError as error:
         key, reason = _explain(str(error))
-        raise FileError(file, reason, key=key, line=locate(text, key, values)) from None
+        if "[...]" in key:
+            key = _name_entry(key, values, shape)
+        raise FileError(file, reason, key=key, line=locate(text, key)) from None
 
 
 def _syntax(message: str) -> tuple[str, int]:
@@ -58,14 +60,31 @@ def _explain(message: str) -> tuple[str, str]:
     missing = re.search(r"missing required field `(.+)`$", reason)
     if missing:
         return ".".join(filter(None, (key, missing[1]))), "is missing"
+    own = re.match(r"([a-z_][\w.-]*): (.+)$", reason)  # raised by a shape's __post_init__
+    if own:
+        return ".".join(filter(None, (key, own[1]))), own[2]
     return key, reason
 
 
-def locate(text: str, key: str, values: dict[str, Any]) -> int:
-    """Tell the line, counted from 1, where a dotted key stands; 0 when it stands nowhere.
+def _name_entry(key: str, values: dict[str, Any], shape: type[object]) -> str:
+    """Put the name of a map's bad entry, which msgspec tells as "[...]", into the key."""
+    before, _, after = key.partition("[...]")
+    entries: Any = values
+    for part in before.split("."):
+        entries = entries[part]
+    for name in list(entries):
+        value = entries.pop(name)
+        try:
+            msgspec.convert(values, shape, strict=True)
+        except msgspec.ValidationError:
+            entries[name] = value
+        else:
+            return f"{before}.{name}{after}"
+    return f"{before}.{next(iter(entries))}{after}"  # several are bad: name the first
 
-    A key that msgspec could only name "[...]" (inside a map) is found by its table.
-    """
+
+def locate(text: str, key: str) -> int:
+    """Tell the line, counted from 1, where a dotted key or its table stands; 0 when neither does."""
     parts = [part for part in re.split(r"\.|\[.*?\]", key) if part]
     table = ""
     best = 0
@@ -79,4 +98,4 @@ def locate(text: str, key: str, values: dict[str, Any]) -> int:
             return number
         if here and here.split(".") == parts[: len(here.split("."))]:
             best = number
-    return best if values else 0
+    return best

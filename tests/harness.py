@@ -45,7 +45,7 @@ def eventually(check: Callable[[], T], within: float = DEADLINE, every: float = 
             value = check()
             reason: object = value
         except (AssertionError, OSError, LookupError) as error:
-            value, reason = None, error  # type: ignore[assignment]
+            value, reason = None, error
         if value:
             return value
         if time.monotonic() > end:

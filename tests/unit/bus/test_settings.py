@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from bus import settings as settings_file
+from bus.errors import FileError
+from bus.settings import Settings
+
+MINIMAL = """
+[databases.main]
+url = "mysql://app@127.0.0.1:3306/invoices"
+password_env = "SECRET"
+[databases.small]
+url = "sqlite:///data/small.db"
+[databases.elsewhere]
+url = "sqlite:////srv/x.db"
+"""
+
+
+def load(directory: Path, text: str = MINIMAL) -> Settings:
+    file = directory / "tenantbus.toml"
+    file.write_text(text)
+    return settings_file.load(file)
+
+
+def test_empty_file_means_all_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path, "")
+    assert settings.tenants_dir == tmp_path / "tenants"
+    assert settings.run_dir == tmp_path / "var" / "run"
+    assert settings.checks.stuck_after == 5.0
+
+
+def test_url_gets_the_password_from_the_environment_quoted(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    url = settings.database_url("main", {"SECRET": "a/b@c"})
+    assert url == "mysql://app:a%2Fb%40c@127.0.0.1:3306/invoices"
+
+
+def test_missing_password_names_the_key(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"databases\.main\.password_env: the environment has no SECRET"):
+        load(tmp_path).database_url("main", {})
+
+
+def test_sqlite_path_starts_at_the_settings_file(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert settings.database_url("small") == f"sqlite:///{tmp_path}/data/small.db"
+    assert settings.database_url("elsewhere") == "sqlite:////srv/x.db"
+
+
+def test_password_file_is_read_each_time(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[databases.a]\nurl = "mysql://u@h/s"\npassword_file = "pw"\n')
+    with pytest.raises(FileError, match=r"databases\.a\.password_file: .*pw: No such file"):
+        settings.database_url("a")
+    (tmp_path / "pw").write_text("first\nrest\n")
+    assert settings.database_url("a") == "mysql://u:first@h/s"
+
+
+def test_too_long_a_directory_is_refused_before_any_socket_is_made(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 90)
+    deep.mkdir()
+    with pytest.raises(FileError, match=r"paths\.run: .* longer than the 107 bytes"):
+        load(deep, "")
+
+
+def test_find_prefers_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_file.find("x.toml", {"TENANTBUS_CONFIG": "y.toml"}) == Path("x.toml")
+    assert settings_file.find(None, {"TENANTBUS_CONFIG": "y.toml"}) == Path("y.toml")
+    with pytest.raises(FileError, match="bus init"):
+        settings_file.find(None, {})
+    Path("tenantbus.toml").touch()
+    assert settings_file.find(None, {}) == Path("tenantbus.toml")

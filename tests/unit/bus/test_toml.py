@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from bus import toml
+from bus.errors import FileError
+from bus.model import PackageSettings, TenantSettings
+from bus.settings import Settings
+
+FILE = Path("some.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "key", "line", "reason"),
+    [
+        ("package = ", TenantSettings, "", 1, "Invalid value"),
+        ('plan = "paid"\npackage "x"\n', TenantSettings, "", 2, "Expected '=' after a key"),
+        ('plan = "paid"\n', TenantSettings, "package", 0, "is missing"),
+        ('package = "x"\nplann = "paid"\n', TenantSettings, "plann", 2, "unknown key"),
+        ('package = "x"\nplan = "gold"\n', TenantSettings, "plan", 2, "Invalid enum value 'gold'"),
+        ("package = 7\n", TenantSettings, "package", 1, "Expected `str`, got `int`"),
+        ('package = "x"\n\n[limits]\nmemory = "lots"\n', TenantSettings, "limits.memory", 4, "regex"),
+        ('package = "x"\n[limits]\ncpu = 3\n', TenantSettings, "limits.cpu", 3, "unknown key"),
+        ('package = "x"\nlimits = {cpu = 3}\n', TenantSettings, "limits.cpu", 2, "unknown key"),
+        ('package = "x"\ndatabases = []\n', TenantSettings, "databases", 2, "is an empty list"),
+        ('health = "/x"\n', PackageSettings, "", 0, "exactly one of `entry` and `command`"),
+        ('entry = "a:b"\ncommand = ["x"]\n', PackageSettings, "", 0, "exactly one of `entry` and `command`"),
+        ("[checks]\nstuck_after = 0\n", Settings, "checks.stuck_after", 2, "> 0"),
+        ('[databases.Db]\nurl = "sqlite:///x"\n', Settings, "databases.Db", 1, "is named by a-z"),
+        (
+            '[databases.a]\nurl = "sqlite:///x"\n[databases.b]\nurl = 3\n',
+            Settings,
+            "databases.b.url",
+            4,
+            "Expected `str`, got `int`",
+        ),
+        ("[chekcs]\n", Settings, "chekcs", 1, "unknown key"),
+        ('[databases.db1]\nurl = "oracle://x"\n', Settings, "databases.db1.url", 2, "regex"),
+        (
+            '[databases.db1]\nurl = "mysql://h"\n',
+            Settings,
+            "databases.db1.url",
+            2,
+            "lacks a host or a schema",
+        ),
+        ('[databases.db1]\nurl = "mysql://u:p@h/s"\n', Settings, "databases.db1.url", 2, "holds a password"),
+        ("[tenants]\nport_range = [9000, 8000]\n", Settings, "tenants.port_range", 2, "9000 is above 8000"),
+        ("[tenants]\nport_range = [0, 80000]\n", Settings, "tenants.port_range[0]", 2, ">= 1"),
+    ],
+)
+def test_error_names_key_line_and_reason(
+    text: str, shape: type[object], key: str, line: int, reason: str
+) -> None:
+    with pytest.raises(FileError) as caught:
+        toml.parse(FILE, text, shape)
+    assert (caught.value.key, caught.value.line) == (key, line)
+    assert reason in caught.value.reason
+    assert str(caught.value).startswith("some.toml")
+
+
+def test_valid_text_becomes_its_shape() -> None:
+    text = 'package = "invoicing==1.4.0"\nplan = "paid"\ndatabases = ["db1"]\n[env]\nCOLOUR = "red"\n'
+    tenant = toml.parse(FILE, text, TenantSettings)
+    assert (tenant.app, tenant.pinned, tenant.plan) == ("invoicing", "1.4.0", "paid")
+    assert tenant.env == {"COLOUR": "red"}
+
+
+def test_unreadable_file_is_a_file_error(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="No such file"):
+        toml.read(tmp_path / "none.toml", TenantSettings)
+    (tmp_path / "latin.toml").write_bytes(b'package = "\xe9"')
+    with pytest.raises(FileError, match="is not UTF-8"):
+        toml.read(tmp_path / "latin.toml", TenantSettings)
