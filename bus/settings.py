@@ -207,7 +207,7 @@ class Settings(Section, frozen=True, kw_only=True):
         if not password:
             return database.url
         user, _, host = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{user}:{quote(password, safe="")}@{host}").geturl()
+        return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
     def _password(self, name: str, database: DatabaseSettings, environ: Mapping[str, str]) -> str:
         if database.password_env:
