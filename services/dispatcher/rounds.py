@@ -1,0 +1,109 @@
+"""Asks quiet tenants for their health, each once in a while, over HTTP.
+
+Answered traffic is proof of health and postpones the question. What an answer means for the tenant's case is
+the service's matter: it gets each outcome by `report`.
+"""
+
+import asyncio
+import logging
+import random
+from asyncio import TaskGroup
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeAlias
+
+from bus.settings import Settings
+from services.dispatcher.decide import complaint
+from services.dispatcher.http_check import CheckFailedError, get_status
+from services.dispatcher.queues import Round
+from services.dispatcher.sense import Pages
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN = 1.0
+"""Seconds until a tenant that failed a check is asked again."""
+
+Report: TypeAlias = Callable[[str, str, float, float], None]
+"""(tenant, complaint or "" if it works, when it was asked, now)."""
+
+
+class HttpRounds:
+    """Which tenant is asked when; one tenant's silence never delays another's question."""
+
+    def __init__(
+        self, settings: Settings, pages: Pages, path_of: Callable[[str], str], report: Report
+    ) -> None:
+        self.round = Round(settings.checks.interval)
+        self._settings = settings
+        self._pages = pages
+        self._path_of = path_of
+        self._report = report
+        self._asked: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._not_found: set[str] = set()
+        """Health paths that were logged as missing, so that each is logged once."""
+        self._requests: dict[str, int] = {}
+        """Requests that each tenant had answered when it was last asked, this question included."""
+
+    def enter(self, tenant: str, now: float) -> None:
+        """Take a tenant into the round, at a random place, so that tenants are not asked all at once."""
+        if tenant not in self.round:
+            self.round.due.put(tenant, now + random.random() * self._settings.checks.http_every)  # noqa: S311 - jitter is no secret
+
+    def ask_soon(self, tenant: str, now: float) -> None:
+        self.round.move(tenant, self.round.suspect, now + ASK_AGAIN)
+
+    def leave(self, tenant: str) -> None:
+        self.round.leave(tenant)
+        self._requests.pop(tenant, None)
+        _, task = self._asked.pop(tenant, (0.0, None))
+        if task:
+            task.cancel()
+
+    def tick(self, now: float, group: TaskGroup) -> None:
+        """Ask whoever is due, in tasks of `group`, and stop waiting for those whose time is over."""
+        for tenant in self.round.in_flight.pop_due(now):
+            asked, task = self._asked.pop(tenant)
+            task.cancel()
+            self._settle(tenant, f"no answer within {self._settings.checks.http_timeout:g} s", asked, now)
+        for tenant in self.round.suspect.pop_due(now):
+            self._ask(tenant, now, group)
+        for tenant in self.round.due.pop_due(now):
+            self._ask(tenant, now, group, unless_busy=True)
+
+    def wait_anew(self, now: float) -> None:
+        """Give those who were asked their full time again: we were away and read no answers."""
+        for tenant in self._asked:
+            self.round.in_flight.put(tenant, now + self._settings.checks.http_timeout)
+
+    def _ask(self, tenant: str, now: float, group: TaskGroup, *, unless_busy: bool = False) -> None:
+        sight = self._pages.read(tenant)
+        if sight is None or not sight.serving:
+            return  # it comes back into the round when it serves
+        if unless_busy and sight.requests > self._requests.get(tenant, sight.requests):
+            self._requests[tenant] = sight.requests
+            self.round.due.put(tenant, now + self._settings.checks.http_every)
+            return
+        self._requests[tenant] = sight.requests + 1
+        self.round.in_flight.put(tenant, now + self._settings.checks.http_timeout)
+        self._asked[tenant] = (now, group.create_task(self._check(tenant, now)))
+
+    async def _check(self, tenant: str, asked: float) -> None:
+        path = self._path_of(tenant)
+        try:
+            status = await get_status(self._settings.http_socket(tenant), tenant, path)
+        except CheckFailedError as error:
+            wrong = str(error)
+        else:
+            wrong = complaint(status)
+            if status == HTTPStatus.NOT_FOUND and path not in self._not_found:
+                self._not_found.add(path)
+                log.warning("%s answers 404 to its health path %s: counts as alive", tenant, path)
+        del self._asked[tenant]
+        self._settle(tenant, wrong, asked, asyncio.get_running_loop().time())
+
+    def _settle(self, tenant: str, wrong: str, asked: float, now: float) -> None:
+        if wrong:
+            self.ask_soon(tenant, now)
+        else:
+            self.round.move(tenant, self.round.due, now + self._settings.checks.http_every)
+        self._report(tenant, wrong, asked, now)

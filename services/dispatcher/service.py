@@ -1,0 +1,123 @@
+"""Looks at all tenants several times a second, asks the quiet ones now and then, says who is stuck."""
+
+import asyncio
+import logging
+import signal
+from asyncio import TaskGroup
+
+from bus.api import Bus, Subscription
+from bus.events import AnyEvent, PackageReleased, ProcEvent, ProcReady, ProcStarted, ProcStopped, ProcStuck
+from bus.settings import Settings
+from services.base import Service
+from services.dispatcher.decide import Rules
+from services.dispatcher.rounds import HttpRounds
+from services.dispatcher.sense import Pages
+from services.dispatcher.watch import Watch
+
+log = logging.getLogger(__name__)
+
+SCAN_EVERY = 10.0
+"""Seconds between two comparisons with the directory of score pages: a net below the events."""
+
+LOOKS = 3
+"""A case must have been watched for so many looks; a look that is late by more is a gap."""
+
+HEALTH = "/healthz"
+"""Health path of a release that pathwatch has not told of."""
+
+PATTERNS = ("PROC_*", "PACKAGE_RELEASED")
+
+
+class Dispatcher(Service):
+    """Learns that a tenant is stuck without waking it."""
+
+    name = "dispatcher"
+
+    def __init__(self, settings: Settings, bus: Bus) -> None:
+        super().__init__(settings, bus)
+        checks = settings.checks
+        rules = Rules(
+            stuck_after=checks.stuck_after, verify=min(LOOKS * checks.interval, checks.stuck_after / 2)
+        )
+        self._known: dict[str, ProcEvent] = {}
+        """What each tenant runs, as the bus told last."""
+        self._health: dict[str, str] = {}
+        """Health path of each release."""
+        self.pages = Pages(settings.run_dir / "score")
+        self.watch = Watch(rules, self.pages, self._known, bus.publish)
+        self.rounds = HttpRounds(settings, self.pages, self._health_path, self.watch.answered)
+        self._scan_at = 0.0
+        self._events: Subscription
+
+    async def start(self) -> None:
+        snapshot = await self.bus.latest(*PATTERNS)
+        self._events = await self.bus.subscribe(*PATTERNS, after=snapshot.head)
+        now = asyncio.get_running_loop().time()
+        self._scan(now)
+        for envelope in snapshot.events:
+            self._learn(envelope.event, now)
+            if isinstance(envelope.event, ProcStuck) and self.watch.remember(envelope.event, now):
+                self.rounds.ask_soon(envelope.event.tenant, now)
+        log.info("watching %d tenants, stuck after %g s", len(self.pages), self.settings.checks.stuck_after)
+
+    async def run(self) -> None:
+        async with TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._look(group))
+
+    async def stop(self, by: signal.Signals) -> None:
+        del by  # either way: whoever looks next finds everything in the pages
+        await self._events.aclose()
+        self.pages.close()
+
+    async def _listen(self) -> None:
+        async for envelope in self._events:
+            self._learn(envelope.event, asyncio.get_running_loop().time())
+
+    def _learn(self, event: AnyEvent, now: float) -> None:
+        if isinstance(event, PackageReleased):
+            self._health[event.release] = event.settings.health
+        elif isinstance(event, ProcEvent):
+            if isinstance(event, ProcStarted | ProcReady | ProcStuck):
+                self._known[event.tenant] = event
+            elif isinstance(event, ProcStopped):
+                self._known.pop(event.tenant, None)
+            self.pages.refresh(event.tenant)
+            self._place(event.tenant, now)
+
+    async def _look(self, group: TaskGroup) -> None:
+        """Look at the set interval, and exactly when a verdict is due; notice when we could not look."""
+        clock = asyncio.get_running_loop().time
+        interval = self.settings.checks.interval
+        planned = clock()
+        while True:
+            now = clock()
+            if now - planned > LOOKS * interval:
+                log.warning("no look for %.1f s: nobody is judged by that time", now - planned)
+                self.watch.after_gap(now, now - planned)
+                self.rounds.wait_anew(now)
+            if now >= self._scan_at:
+                self._scan(now)
+            self.watch.look(now)
+            self.rounds.tick(now, group)
+            planned = min(now + interval, self.watch.next_verdict(now))
+            await asyncio.sleep(planned - clock())
+
+    def _scan(self, now: float) -> None:
+        self._scan_at = now + SCAN_EVERY
+        changed = self.pages.scan()
+        changed.update(tenant for tenant in self.pages if tenant not in self.rounds.round)
+        for tenant in changed:
+            self._place(tenant, now)
+
+    def _place(self, tenant: str, now: float) -> None:
+        """Take a tenant into the round of checks if it serves, else out of it."""
+        sight = self.pages.read(tenant)
+        if sight and sight.serving:
+            self.rounds.enter(tenant, now)
+        else:
+            self.rounds.leave(tenant)
+
+    def _health_path(self, tenant: str) -> str:
+        known = self._known.get(tenant)
+        return self._health.get(known.release, HEALTH) if known else HEALTH
