@@ -6,8 +6,8 @@ sequence number, last per subject, durable consumer.
 Patterns name event types: "DB_DOWN" one of them, "DB_*" all that start so. No pattern means every type.
 """
 
-from collections.abc import AsyncIterator, Awaitable
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import AsyncIterable, Awaitable
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 from bus.events import AnyEvent, Envelope
 
@@ -30,8 +30,12 @@ Cause: TypeAlias = "int | Publication"
 """The event that led to another: its seq, or its publication (which need not be acknowledged yet)."""
 
 
-class Subscription(AsyncIterator[Envelope], Protocol):
+class Subscription(AsyncIterable[Envelope], Protocol):
     """Events in order, none missing, none twice, whatever happens to the broker meanwhile."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Envelope: ...
 
     async def aclose(self) -> None: ...
 
