@@ -42,11 +42,12 @@ class HttpRounds:
         self._not_found: set[str] = set()
         """Health paths that were logged as missing, so that each is logged once."""
         self._requests: dict[str, int] = {}
-        """Requests that each tenant had answered when it was last asked, this question included."""
+        """Requests that each tenant had answered when we last cared, our own question included."""
 
-    def enter(self, tenant: str, now: float) -> None:
+    def enter(self, tenant: str, requests: int, now: float) -> None:
         """Take a tenant into the round, at a random place, so that tenants are not asked all at once."""
         if tenant not in self.round:
+            self._requests[tenant] = requests
             self.round.due.put(tenant, now + random.random() * self._settings.checks.http_every)  # noqa: S311 - jitter is no secret
 
     def ask_soon(self, tenant: str, now: float) -> None:
@@ -64,7 +65,8 @@ class HttpRounds:
         for tenant in self.round.in_flight.pop_due(now):
             asked, task = self._asked.pop(tenant)
             task.cancel()
-            self._settle(tenant, f"no answer within {self._settings.checks.http_timeout:g} s", asked, now)
+            timeout = self._settings.checks.http_timeout
+            self._settle(tenant, f"no answer within {timeout:g} s", asked, now)
         for tenant in self.round.suspect.pop_due(now):
             self._ask(tenant, now, group)
         for tenant in self.round.due.pop_due(now):
@@ -106,4 +108,4 @@ class HttpRounds:
             self.ask_soon(tenant, now)
         else:
             self.round.move(tenant, self.round.due, now + self._settings.checks.http_every)
-        self._report(tenant, wrong, asked, now)
+        self._report(tenant, wrong and f"GET {self._path_of(tenant)}: {wrong}", asked, now)

@@ -114,7 +114,7 @@ class Dispatcher(Service):
         """Take a tenant into the round of checks if it serves, else out of it."""
         sight = self.pages.read(tenant)
         if sight and sight.serving:
-            self.rounds.enter(tenant, now)
+            self.rounds.enter(tenant, sight.requests, now)
         else:
             self.rounds.leave(tenant)
 

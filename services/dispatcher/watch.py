@@ -65,7 +65,7 @@ class Watch:
             log.info("%s: %s; asking again", tenant, wrong)
             self.cases[tenant] = decide.deaf(sight, asked, now)
         elif not case.convicted:
-            self._convict(tenant, case, now, f"HTTP check failed twice: {wrong}")
+            self._convict(tenant, case, now, f"{wrong}, twice")
 
     def _judge(self, tenant: str, now: float) -> None:
         before, sight = self.cases.get(tenant), self._pages.read(tenant)
