@@ -5,11 +5,10 @@ subscribers, and answers the questions that came along.
 """
 
 import logging
-import os
 import secrets
 import socket
 import time
-from typing import Any
+from pathlib import Path
 
 import zmq
 
@@ -23,6 +22,7 @@ from bus.wire import (
     Acked,
     Answer,
     AnyMessage,
+    AnyQuestion,
     Commit,
     Cursor,
     Head,
@@ -30,7 +30,6 @@ from bus.wire import (
     Missing,
     News,
     Publish,
-    Question,
     Replay,
     SeqAt,
 )
@@ -70,7 +69,7 @@ class Broker:
         self.garbage: dict[bytes, int] = {}
         """Frames that did not fit the protocol, by the sender's connection."""
         self._replies: list[tuple[bytes, Acked | Missing]] = []
-        self._questions: list[tuple[bytes, Question]] = []
+        self._questions: list[tuple[bytes, AnyQuestion]] = []
         self._next_beat = self._next_trim = self._next_try = 0.0
         self._watchdog = sdnotify.watchdog_interval()
 
@@ -84,7 +83,7 @@ class Broker:
                 zmq.SNDHWM, 200
             )  # batches that wait for a slow subscriber; then it has to replay
         bound.bind(endpoint)
-        os.chmod(endpoint.removeprefix("ipc://"), 0o600)
+        Path(endpoint.removeprefix("ipc://")).chmod(0o600)
         return bound
 
     def wake_on(self, descriptor: int) -> None:
@@ -149,7 +148,7 @@ class Broker:
         message = frame.message
         if isinstance(message, Publish):
             self._replies.append((identity, self._intake.accept(message, frame.items, time.time())))
-        elif isinstance(message, Question):
+        elif isinstance(message, AnyQuestion):
             self._questions.append((identity, message))
         else:
             raise DecodeError(f"{type(message).__name__} is not for a broker")
@@ -190,13 +189,13 @@ class Broker:
         except zmq.ZMQError as error:  # a client that does not read; it will ask again
             log.debug("no answer to %s: %s", identity.hex(), error)
 
-    def _answer(self, identity: bytes, question: Question) -> None:
+    def _answer(self, identity: bytes, question: AnyQuestion) -> None:
         value, items = self._look_up(question)
         self._send(identity, Answer(question.request, value, self._ledger.head), items)
 
-    def _look_up(self, question: Question) -> tuple[int, list[bytes]]:
-        ledger, items = self._ledger, []
-        value = ledger.head
+    def _look_up(self, question: AnyQuestion) -> tuple[int, list[bytes]]:
+        ledger = self._ledger
+        value, items = ledger.head, list[bytes]()
         match question:
             case Replay(_, patterns, subject, after, limit):
                 page = ledger.replay(patterns, subject, after, min(limit, PAGE))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -11,7 +11,7 @@ from bus import codec
 from bus.api import Bus, Cause, Snapshot
 from bus.errors import BusUnavailableError, DecodeError
 from bus.events import AnyEvent, Envelope
-from bus.inquirer import Inquirer
+from bus.inquirer import Inquirer, Reply
 from bus.link import Link
 from bus.outbox import Ticket
 from bus.publisher import Publisher
@@ -75,8 +75,7 @@ class Client:
         if self._news is None:
             self._news = self._dial(zmq.SUB, self._settings.pub_endpoint, self._take_news, lambda: None)
         if after is None:
-            answer, _ = await self._inquirer.ask(Head)
-            after = answer.value
+            after = (await self._inquirer.ask(Head)).value
         return self._feed.join(patterns, subject, after)
 
     async def replay(
@@ -92,17 +91,17 @@ class Client:
         return found
 
     async def latest(self, *patterns: str, subject: str = "") -> Snapshot:
-        answer, frame = await self._inquirer.ask(lambda number: Latest(number, patterns, subject))
-        return Snapshot(answer.head, self._opened(self._checked(frame.items)))
+        reply = await self._inquirer.ask(lambda number: Latest(number, patterns, subject))
+        return Snapshot(reply.head, self._opened(self._checked(reply.items)))
 
     async def seq_at(self, time: float) -> int:
-        return (await self._inquirer.ask(lambda number: SeqAt(number, time)))[0].value
+        return (await self._inquirer.ask(lambda number: SeqAt(number, time))).value
 
     async def commit(self, consumer: str, seq: int) -> None:
         await self._inquirer.ask(lambda number: Commit(number, consumer, seq))
 
     async def cursor(self, consumer: str) -> int:
-        return (await self._inquirer.ask(lambda number: Cursor(number, consumer)))[0].value
+        return (await self._inquirer.ask(lambda number: Cursor(number, consumer))).value
 
     async def flush(self, *, within: float) -> bool:
         try:
@@ -153,9 +152,9 @@ class Client:
             case Acked():
                 self._publisher.acknowledge(heard.message)
             case Missing(expected):
-                self._publisher.resend(expected)
-            case Answer(request):
-                self._inquirer.answered(request, heard)
+                self._publisher.missed(expected)
+            case Answer(request, value, head):
+                self._inquirer.answered(request, Reply(value, head, heard.items))
             case _:
                 self._feed.refuse(DecodeError(f"unexpected {heard.message!r}"))
 
@@ -178,10 +177,10 @@ class Client:
     # ------------------------------------------------------------ items
 
     async def _fetch(self, patterns: tuple[str, ...], subject: str, after: int, limit: int = PAGE) -> Part:
-        answer, frame = await self._inquirer.ask(
+        reply = await self._inquirer.ask(
             lambda number: Replay(number, patterns, subject, after, min(limit, PAGE))
         )
-        return Part(self._checked(frame.items), answer.value, answer.head)
+        return Part(self._checked(reply.items), reply.value, reply.head)
 
     def _checked(self, items: list[Any]) -> list[Item]:
         checked = []
@@ -192,7 +191,7 @@ class Client:
                 self._feed.refuse(error)
         return checked
 
-    def _opened(self, items: list[Item]) -> list[Envelope]:
+    def _opened(self, items: Sequence[Item]) -> list[Envelope]:
         opened = []
         for item in items:
             try:

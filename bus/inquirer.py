@@ -3,35 +3,42 @@
 import asyncio
 import itertools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from bus import codec
 from bus.errors import BusError
-from bus.wire import Answer, Frame, Question
+from bus.wire import AnyQuestion
 
 PATIENCE = 0.5
 """Seconds after which a question is asked again; doubled each time, up to MAX."""
 PATIENCE_MAX = 4.0
 
 
+class Reply(NamedTuple):
+    """See bus.wire.Answer."""
+
+    value: int
+    head: int
+    items: list[Any]
+
+
 class Inquirer:
     def __init__(self, send: Callable[[bytes], bool]) -> None:
         self._send = send
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[bytes, asyncio.Future[Frame]]] = {}
+        self._open: dict[int, tuple[bytes, asyncio.Future[Reply]]] = {}
 
-    async def ask(self, question: Callable[[int], Question]) -> tuple[Answer, Frame]:
+    async def ask(self, question: Callable[[int], AnyQuestion]) -> Reply:
         """Ask until answered, for ever; raises BusError when the bus is closed meanwhile."""
         number = next(self._numbers)
-        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._open[number] = (codec.pack_frame(question(number)), answer)
         try:
-            frame = await self._insist(number)
+            return await self._insist(number)
         finally:
             del self._open[number]
-        assert isinstance(frame.message, Answer)
-        return frame.message, frame
 
-    async def _insist(self, number: int) -> Frame:
+    async def _insist(self, number: int) -> Reply:
         packed, answer = self._open[number]
         patience = PATIENCE
         while True:
@@ -46,10 +53,10 @@ class Inquirer:
         for packed, _ in list(self._open.values()):
             self._send(packed)
 
-    def answered(self, number: int, frame: Frame) -> None:
+    def answered(self, number: int, reply: Reply) -> None:
         _, answer = self._open.get(number, (b"", None))
         if answer and not answer.done():
-            answer.set_result(frame)
+            answer.set_result(reply)
 
     def close(self) -> None:
         for _, answer in self._open.values():

@@ -25,7 +25,8 @@ CREATE TABLE latest (
     type TEXT NOT NULL, subject BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (type, subject)
 ) WITHOUT ROWID;
 CREATE TABLE publishers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL UNIQUE, n INTEGER NOT NULL, seen REAL NOT NULL);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL UNIQUE,
+    n INTEGER NOT NULL, seen REAL NOT NULL);
 CREATE TABLE cursors (consumer TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {SCHEMA};
@@ -34,10 +35,6 @@ PRAGMA user_version = {SCHEMA};
 
 class ForeignJournalError(sqlite3.DatabaseError):
     """The file is a database, but not a journal of ours."""
-
-
-def family(type_: str) -> str:
-    return BY_TYPE[type_].family
 
 
 def _where(patterns: tuple[str, ...], subject: str) -> tuple[str, list[object]]:
@@ -191,7 +188,7 @@ class Journal:
             f"SELECT type, subject, seq FROM latest WHERE true{where} ORDER BY seq",  # noqa: S608 - as above
             values,
         )
-        newest = {(family(type_), subject_): seq for type_, subject_, seq in rows}
+        newest = {(BY_TYPE[type_].family, subject_): seq for type_, subject_, seq in rows if type_ in BY_TYPE}
         return {
             (family_, text(subject_)): (seq, self._packed(seq)) for (family_, subject_), seq in newest.items()
         }

@@ -177,7 +177,7 @@ class Ledger:
         return self._read(lambda journal: journal.replay(patterns, subject, after, limit), nothing)
 
     def latest(self, patterns: tuple[str, ...], subject: str) -> Newest:
-        newest = self._read(lambda journal: journal.latest(patterns, subject), {})
+        newest = self._read(lambda journal: journal.latest(patterns, subject), Newest())
         return {**newest, **(self._tail.latest(patterns, subject) if self._tail else {})}
 
     def seq_at(self, time: float) -> int:

@@ -21,7 +21,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._blocked = False
         self._again: asyncio.Handle | None = None
-        self._descriptor: int = socket.getsockopt(zmq.FD)
+        self._descriptor: int = socket.FD
         self._loop.add_reader(self._descriptor, self._ready)
         self._soon()
 
@@ -54,6 +54,6 @@ class Link:
             self._receive(frames[0] if len(frames) == 1 else b"")
         else:
             self._soon()
-        if self._blocked and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT:
+        if self._blocked and int(self._socket.EVENTS) & zmq.POLLOUT:
             self._blocked = False
             self._writable()

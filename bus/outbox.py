@@ -80,11 +80,11 @@ class Outbox:
         return (self._under_way or self._waiting).popleft().ticket
 
     def batch(self) -> tuple[int, list[bytes]] | None:
-        """Tell what to send next, as first number and items; None when there is nothing, or too much is out."""
+        """Tell what to send next, first number and items; None when there is nothing, or too much is out."""
         room = min(BATCH_EVENTS, self._window - len(self._under_way), len(self._waiting))
         if room <= 0:
             return None
-        first, items, size = self._waiting[0].ticket.n, [], 0
+        first, items, size = self._waiting[0].ticket.n, list[bytes](), 0
         while len(items) < room and size < BATCH_BYTES:
             posting = self._waiting.popleft()
             self._under_way.append(posting)

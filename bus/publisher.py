@@ -29,6 +29,7 @@ class Publisher:
         self._outbox = Outbox()
         self._published = 0
         self._lost = 0
+        self._missed = 0
         self._pumping: asyncio.Handle | None = None
         self._overdue: asyncio.TimerHandle | None = None
         self._patience = PATIENCE
@@ -81,19 +82,31 @@ class Publisher:
         if self._overdue is None and self._outbox:
             self._overdue = self._loop.call_later(self._patience, self._resend_overdue)
 
-    def resend(self, n: int = 0) -> None:
-        """Send everything from number `n` on again: it did not arrive."""
-        self._outbox.rewind(n)
+    def resend(self) -> None:
+        """Send everything again that is not acknowledged: the broker may not have it."""
+        self._outbox.rewind()
         self.pump()
+
+    def missed(self, n: int) -> None:
+        """Send again from number `n` on; once, since each batch that is still under way complains as well."""
+        if n != self._missed:
+            self._missed = n
+            self._outbox.rewind(n)
+            self.pump()
 
     def _resend_overdue(self) -> None:
         self._overdue = None
+        self._missed = 0
         self._patience = min(2 * self._patience, PATIENCE_MAX)
         self.resend()
 
     def acknowledge(self, acked: Acked) -> None:
+        oldest = self._outbox.oldest
+        if oldest and oldest.n < acked.first:  # a former broker's acknowledgement got lost: ask for the seqs
+            self.missed(oldest.n)
+            return
         for ticket in self._outbox.acknowledge(acked.first + len(acked.seqs) - 1):
-            seq = acked.seqs[ticket.n - acked.first] if ticket.n >= acked.first else 0
+            seq = acked.seqs[ticket.n - acked.first]
             if seq:
                 ticket.settle(seq)
             else:

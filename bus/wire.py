@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
-VERSION = 1
+VERSION: Literal[1] = 1
 
 Number = Annotated[int, Meta(ge=0, le=2**53)]
 """Also what SQLite and JSON can hold."""
@@ -94,9 +94,8 @@ class News(Message, frozen=True):
     head: Number
 
 
-AnyMessage: TypeAlias = (
-    Publish | Acked | Missing | Head | Replay | Latest | SeqAt | Commit | Cursor | Answer | News
-)
+AnyQuestion: TypeAlias = Head | Replay | Latest | SeqAt | Commit | Cursor
+AnyMessage: TypeAlias = Publish | Acked | Missing | AnyQuestion | Answer | News
 
 
 class Frame(Struct, frozen=True, array_like=True):
