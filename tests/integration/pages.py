@@ -2,10 +2,18 @@
 
 import mmap
 import os
+import socket
 import time
 from pathlib import Path
 
 from services.score import MAGIC, PAGE_SIZE, Slot
+
+
+def say(path: Path, target: str) -> None:
+    """Send a request to a unix socket and do not wait for the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: acme\r\n\r\n".encode())
 
 
 class ScorePage:

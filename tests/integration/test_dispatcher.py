@@ -21,6 +21,7 @@ from services.dispatcher.sense import Pages
 from services.dispatcher.service import Dispatcher
 from services.score import PAGE_SIZE, Slot
 from tests.harness import DEADLINE, Program, eventually
+from tests.integration.pages import say
 
 STUCK_AFTER = 0.5
 LATE = 1.0
@@ -90,12 +91,8 @@ class Scene:
         with suppress(TimeoutError):
             pytest.fail(repr(await self.heard(within)))
 
-    async def say(self, path: str) -> None:
-        """Send a request and do not wait for the answer."""
-        _, writer = await asyncio.open_unix_connection(self.settings.http_socket("acme"))
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: acme\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
+    def say(self, target: str) -> None:
+        say(self.settings.http_socket("acme"), target)
 
 
 def switches(pid: int) -> list[str]:
@@ -109,7 +106,7 @@ def test_a_loop_that_does_not_come_round_is_stuck(short_dir: Path, verb: str, st
         scene = Scene(short_dir)
         with scene.tenant() as tenant:
             async with scene.dispatcher():
-                await scene.say(verb)
+                scene.say(verb)
                 asked = time.monotonic()
                 stuck = await scene.heard()
                 assert time.monotonic() - asked < STUCK_AFTER + LATE
@@ -148,9 +145,9 @@ def test_a_pause_is_no_verdict_and_a_long_one_is_recovered_from(short_dir: Path)
         scene = Scene(short_dir, stuck_after=1.0)
         with scene.tenant() as tenant:
             async with scene.dispatcher():
-                await scene.say("/block/0.5")
+                scene.say("/block/0.5")
                 await scene.nothing_heard(within=1.0)
-                await scene.say("/block/2")
+                scene.say("/block/2")
                 assert isinstance(await scene.heard(), ProcStuck)
                 recovered = await scene.heard()
                 assert isinstance(recovered, ProcRecovered)
@@ -178,7 +175,7 @@ def test_a_quiet_tenant_that_does_not_answer_is_stuck(short_dir: Path) -> None:
         with scene.tenant():
             async with scene.dispatcher():
                 await scene.nothing_heard(within=0.6)
-                await scene.say("/mute")
+                scene.say("/mute")
                 stuck = await scene.heard()
                 assert isinstance(stuck, ProcStuck)
                 assert stuck.reason.startswith("GET /healthz: no answer within 0.3 s, twice")
@@ -192,11 +189,11 @@ def test_answers_with_errors_are_a_verdict_until_they_end(short_dir: Path) -> No
         scene = Scene(short_dir, http_every=0.2)
         with scene.tenant():
             async with scene.dispatcher():
-                await scene.say("/sick")
+                scene.say("/sick")
                 stuck = await scene.heard()
                 assert isinstance(stuck, ProcStuck)
                 assert "answered 500" in stuck.reason
-                await scene.say("/well")
+                scene.say("/well")
                 assert isinstance(await scene.heard(), ProcRecovered)
 
     asyncio.run(play())
@@ -214,7 +211,7 @@ def test_answered_traffic_postpones_the_question(short_dir: Path) -> None:
         with scene.tenant():
             async with scene.dispatcher():
                 for _ in range(30):
-                    await scene.say("/healthz")
+                    scene.say("/healthz")
                     await scene.nothing_heard(within=0.05)
                 stuck = await scene.heard()
                 assert isinstance(stuck, ProcStuck)
@@ -230,13 +227,13 @@ def test_a_starved_machine_convicts_nobody(short_dir: Path) -> None:
         scene = Scene(short_dir, stuck_after=1.0)
         with scene.tenant() as tenant:
             async with scene.dispatcher():
-                await scene.say("/block/0.8")
+                scene.say("/block/0.8")
                 await asyncio.sleep(0.2)
                 tenant.signal(signal.SIGSTOP)
                 time.sleep(2.0)  # noqa: ASYNC251 - nobody looks meanwhile
                 tenant.signal(signal.SIGCONT)
                 await scene.nothing_heard(within=2.0)
-                await scene.say("/block")
+                scene.say("/block")
                 assert isinstance(await scene.heard(), ProcStuck)  # and it can still convict
 
     asyncio.run(play())
@@ -247,7 +244,7 @@ def test_another_dispatcher_keeps_the_verdict(short_dir: Path) -> None:
         scene = Scene(short_dir)
         with scene.tenant() as tenant:
             async with scene.dispatcher():
-                await scene.say("/block/2.5")
+                scene.say("/block/2.5")
                 assert isinstance(await scene.heard(), ProcStuck)
             async with scene.dispatcher():
                 recovered = await scene.heard()
@@ -262,12 +259,12 @@ def test_a_replaced_process_begins_without_guilt(short_dir: Path) -> None:
         scene = Scene(short_dir, http_every=0.2)
         async with scene.dispatcher():
             with scene.tenant():
-                await scene.say("/block")
+                scene.say("/block")
                 assert isinstance(await scene.heard(), ProcStuck)
             scene.settings.http_socket("acme").unlink()
             with scene.tenant() as second:
                 await scene.nothing_heard(within=2.0)
-                await scene.say("/block")
+                scene.say("/block")
                 stuck = await scene.heard()
                 assert isinstance(stuck, ProcStuck)
                 assert stuck.pid == second.pid
