@@ -51,6 +51,8 @@ class UserAdded(UserEvent, frozen=True, kw_only=True):
     settings: TenantSettings
     stamp: str
     """Changes whenever tenant.toml or secrets.env changes; tells nothing about their content."""
+    secrets: str = ""
+    """Changes whenever secrets.env alone changes; "" when that cannot be told apart from `stamp`."""
 
 
 class UserModified(UserEvent, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ class UserModified(UserEvent, frozen=True, kw_only=True):
     path: str
     settings: TenantSettings
     stamp: str
+    secrets: str = ""
 
 
 class UserDeleted(UserEvent, frozen=True, kw_only=True):

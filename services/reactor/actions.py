@@ -1,13 +1,39 @@
-"""What goes in and out of `decide`: news from the reactor's own processes, and what it wants done.
+"""What goes in and out of `decide`: events from the bus, news of our own processes, what is to be done.
 
-Neither crosses the bus. News of processes must come in order and at once; others hear of it later, by events.
+News and actions never cross the bus: news of processes must come in order and at once, and others hear of
+it later, by events.
 """
 
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from bus.events import AnyEvent
+from bus.events import (
+    AnyEvent,
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageReleased,
+    PackageWithdrawn,
+    ProcBackoff,
+    ProcExited,
+    ProcFatal,
+    ProcMoved,
+    ProcReady,
+    ProcRecovered,
+    ProcStarted,
+    ProcStopped,
+    ProcStopping,
+    ProcStuck,
+    ProcWaiting,
+    RestartRequested,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserInvalid,
+    UserModified,
+)
 from bus.model import TenantSettings
 
 
@@ -19,6 +45,35 @@ class Process(Struct, frozen=True, kw_only=True):
     """Kernel start time in clock ticks since boot: field 22 of proc_pid_stat(5)."""
     boot: str
     """/proc/sys/kernel/random/boot_id."""
+
+
+# ---------------------------------------------------------------- heard on the bus
+
+Request: TypeAlias = StartRequested | StopRequested | RestartRequested
+OwnEvent: TypeAlias = (
+    ProcStarted
+    | ProcReady
+    | ProcStopping
+    | ProcExited
+    | ProcBackoff
+    | ProcFatal
+    | ProcStopped
+    | ProcWaiting
+    | ProcMoved
+)
+"""What the reactor itself says; it hears it after its own restart only."""
+TenantEvent: TypeAlias = (
+    UserAdded | UserModified | UserDeleted | UserInvalid | Request | ProcStuck | ProcRecovered | OwnEvent
+)
+SharedEvent: TypeAlias = DbUp | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn
+"""What concerns all tenants."""
+
+
+class Heard(Struct, frozen=True, kw_only=True):
+    """An event about one tenant, and where it stands in the journal: what overtook it counts more."""
+
+    seq: int
+    event: TenantEvent
 
 
 # ---------------------------------------------------------------- news: what happened to our processes
@@ -68,14 +123,19 @@ class Found(News, frozen=True, kw_only=True):
     port: int
     ready: bool
     stamp: str
-    """The settings that it runs on: `stamp` of its Spawn."""
+    """What it runs on: `stamp` of its Spawn, to be kept and given back as it is."""
+
+
+class Withdrawn(News, frozen=True, kw_only=True):
+    """A Spawn was withdrawn before anybody acted on it."""
 
 
 class TimeCame(News, frozen=True, kw_only=True):
     """The moment that a WakeAt asked for."""
 
 
-AnyNews: TypeAlias = Spawned | SpawnFailed | BecameReady | Ended | Found | TimeCame
+AnyNews: TypeAlias = Spawned | SpawnFailed | BecameReady | Ended | Found | Withdrawn | TimeCame
+Input: TypeAlias = Heard | AnyNews
 
 
 # ---------------------------------------------------------------- actions: what is to be done
@@ -86,13 +146,22 @@ class Action(Struct, frozen=True, kw_only=True):
 
 
 class Spawn(Action, frozen=True, kw_only=True):
-    """Start a process for the tenant; answered by Spawned, then BecameReady or Ended, or by SpawnFailed."""
+    """Start a process for the tenant; answered by Spawned, then BecameReady or Ended, or by SpawnFailed.
+
+    It may wait for its turn, and can be withdrawn as long as it does.
+    """
 
     release: str
     """app-version."""
     database: str
     settings: TenantSettings
     stamp: str
+    again: bool = False
+    """True when the tenant served a moment ago: its turn comes before that of others."""
+
+
+class Withdraw(Action, frozen=True, kw_only=True):
+    """Forget about the Spawn; answered by Withdrawn, or by the Spawn's own answer when it was too late."""
 
 
 class Terminate(Action, frozen=True, kw_only=True):
@@ -125,4 +194,4 @@ class Publish(Action, frozen=True, kw_only=True):
     """True when nothing on the bus led to this, such as a crash: the chain of causes begins here."""
 
 
-AnyAction: TypeAlias = Spawn | Terminate | Kill | WakeAt | Forget | Publish
+AnyAction: TypeAlias = Spawn | Withdraw | Terminate | Kill | WakeAt | Forget | Publish

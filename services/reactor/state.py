@@ -1,0 +1,258 @@
+"""What the reactor believes about one tenant: what is wanted of it, and where its process is.
+
+Each state has its own fields, so that nothing can be asked of a state that makes no sense there. Every action
+whose result comes later has a state of its own. Times are monotonic, in seconds.
+"""
+
+from typing import ClassVar, TypeAlias
+
+from msgspec import Struct
+
+from bus.model import TenantSettings
+from services.reactor.actions import OwnEvent, Process
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What a process runs on; a process whose target is no longer the wanted one is replaced."""
+
+    release: str
+    database: str
+    stamp: str
+    """Of what matters to the process in its settings; "" in those that do not."""
+    asked: int = 0
+    """seq of the newest RESTART_REQUESTED before it was started."""
+    build: str = ""
+    """`stamp` of the release; a process that runs stays on the one that it has."""
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A process of ours."""
+
+    process: Process
+    target: Target
+    port: int
+
+
+# ---------------------------------------------------------------- states without a process
+
+
+class Idle(Struct, frozen=True):
+    """No process, and nothing decided yet: the beginning, and the moment after an end."""
+
+    shown: ClassVar[str] = "UNKNOWN"
+
+
+class Stopped(Struct, frozen=True, kw_only=True):
+    """Not wanted to run."""
+
+    shown: ClassVar[str] = "STOPPED"
+
+    by: str
+    reason: str
+
+
+class Gone(Struct, frozen=True, kw_only=True):
+    """There is no such tenant (any more)."""
+
+    shown: ClassVar[str] = "STOPPED"
+
+    reason: str
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Wanted; a release or a database is not there."""
+
+    shown: ClassVar[str] = "WAITING"
+
+    reason: str
+    quiet: bool
+    """True while that may be only because nobody has told us yet."""
+
+
+class Backoff(Struct, frozen=True, kw_only=True):
+    """It failed, and is tried again after a pause."""
+
+    shown: ClassVar[str] = "BACKOFF"
+
+    target: Target
+    until: float
+    pause: float
+    failures: int
+    reason: str
+
+
+class Fatal(Struct, frozen=True, kw_only=True):
+    """It failed too often, or says that it can never start; tried again after a long pause."""
+
+    shown: ClassVar[str] = "FATAL"
+
+    target: Target
+    until: float
+    pause: float
+    failures: int
+    reason: str
+
+
+# ---------------------------------------------------------------- states with a process, or nearly so
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """Spawn was asked for; no answer yet."""
+
+    shown: ClassVar[str] = "STARTING"
+
+    target: Target
+
+
+class Withdrawing(Struct, frozen=True, kw_only=True):
+    """Spawn was asked for and withdrawn; nobody has said yet which of the two came first."""
+
+    shown: ClassVar[str] = "STOPPING"
+
+    target: Target
+
+
+class Starting(Struct, frozen=True, kw_only=True):
+    """The process exists and is not ready."""
+
+    shown: ClassVar[str] = "STARTING"
+
+    run: Run
+    since: float
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """The process serves."""
+
+    shown: ClassVar[str] = "RUNNING"
+
+    run: Run
+    since: float
+    adopted: bool = False
+
+
+class Stuck(Struct, frozen=True, kw_only=True):
+    """Somebody proved that the process does not work."""
+
+    shown: ClassVar[str] = "STUCK"
+
+    run: Run
+    stuck_for: float
+    served: float
+    """Seconds from READY to now."""
+
+
+class Stopping(Struct, frozen=True, kw_only=True):
+    """The process was asked to end."""
+
+    shown: ClassVar[str] = "STOPPING"
+
+    run: Run
+    reason: str
+    kill_at: float
+
+
+class Killing(Struct, frozen=True, kw_only=True):
+    """The process was killed; nobody has seen its end yet."""
+
+    shown: ClassVar[str] = "STOPPING"
+
+    run: Run
+    reason: str
+    failure: str
+    """What this says against the tenant; "" when its end was wanted anyway."""
+    served: float
+    again_at: float
+    tries: int
+
+
+class Exited(Struct, frozen=True, kw_only=True):
+    """The process ended just now."""
+
+    shown: ClassVar[str] = "EXITED"
+
+    run: Run
+    code: int | None
+    signal: str
+    failure: str
+    """What this says against the tenant; "" when its end was wanted."""
+    served: float = 0.0
+    """Seconds from READY to the end, or to what led to the end."""
+    crashed: bool = False
+    """True when it served, and nothing that we know of led to its end."""
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """No process came of a Spawn."""
+
+    shown: ClassVar[str] = "EXITED"
+
+    target: Target
+    failure: str
+    never: bool
+
+
+Alive: TypeAlias = Starting | Running | Stuck | Stopping | Killing
+State: TypeAlias = (
+    Idle | Stopped | Gone | Waiting | Backoff | Fatal | Asked | Withdrawing | Alive | Exited | Failed
+)
+
+
+# ---------------------------------------------------------------- the tenant
+
+
+NONE = TenantSettings(package="none")
+"""The settings of a tenant whose settings nobody has seen."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What the tenant's directory says: its last good settings."""
+
+    seq: int = 0
+    present: bool = False
+    """False when the directory is gone, or was never there."""
+    settings: TenantSettings = NONE
+    stamp: str = ""
+    """Changes when something changes that matters to a running process."""
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What people asked for."""
+
+    seq: int = 0
+    stop: bool | None = None
+    """None when nobody has asked for anything since the tenant was added."""
+    by: str = ""
+    asked: int = 0
+    """seq of the newest RESTART_REQUESTED."""
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """How the tenant has behaved."""
+
+    failures: tuple[float, ...] = ()
+    """When it failed, as far as that still counts."""
+    probation: bool = False
+    """True from FATAL until it has served for a while: the next failure is FATAL again."""
+    fallen: bool = False
+    """True when it is down without anybody having wanted it."""
+    restarts: int = 0
+    """Starts that nobody asked for."""
+
+
+class Tenant(Struct, frozen=True, kw_only=True):
+    """All that the reactor knows about one tenant."""
+
+    name: str
+    wish: Wish = Wish()
+    order: Order = Order()
+    state: State = Idle()
+    record: Record = Record()
+    database: str = ""
+    """The one that it used last, and goes back to."""
+    said: OwnEvent | None = None
+    """The state that others know of."""
+    owes_answer: bool = False
+    """True when somebody asked for something: they are told the state even if nothing changes."""
+    wake: float | None = None
+    """The moment that we asked to be woken at."""

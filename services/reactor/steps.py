@@ -1,0 +1,263 @@
+"""One step from each state towards what is wanted; `settle` takes steps until the state stays."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, assert_never
+
+from msgspec import structs
+
+from services.reactor.actions import AnyAction, Forget, Kill, Publish, Spawn, Terminate, Withdraw
+from services.reactor.learn import forgive, label
+from services.reactor.say import moved
+from services.reactor.state import (
+    Asked,
+    Backoff,
+    Exited,
+    Failed,
+    Fatal,
+    Gone,
+    Idle,
+    Killing,
+    Record,
+    Running,
+    Starting,
+    State,
+    Stopped,
+    Stopping,
+    Stuck,
+    Target,
+    Tenant,
+    Waiting,
+    Withdrawing,
+)
+from services.reactor.wants import Aim, Lacking, Shared, Unwanted, against, aim, chance, is_down
+
+EXIT_NEVER = 3
+"""Exit code of a process that says: starting me again is no use until something changes."""
+
+KILL_AGAIN = 5.0
+"""Seconds after which a process that outlived its SIGKILL gets another one."""
+
+
+class Decision(NamedTuple):
+    """What is believed now, and what is to be done."""
+
+    tenant: Tenant
+    actions: Sequence[AnyAction] = ()
+
+
+def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
+    state = tenant.state
+    match state:
+        case Idle() | Stopped() | Gone() | Waiting():
+            return _rest(tenant, aim(tenant, shared), shared)
+        case Backoff() | Fatal():
+            return _pause(tenant, state, shared, at)
+        case Asked():
+            return _queue(tenant, state, aim(tenant, shared, state.target))
+        case Withdrawing():
+            return Decision(tenant)
+        case Starting() | Running():
+            return _compare(tenant, state, shared, at)
+        case Stuck():
+            failure = f"stuck for {state.stuck_for:.1f} s"
+            return _kill(tenant, state, failure, at, failure=failure)
+        case Stopping() | Killing():
+            return _insist(tenant, state, at)
+        case Exited() | Failed():
+            return _account(tenant, state, shared, at)
+        case _:
+            assert_never(state)
+
+
+def deadline(state: State, shared: Shared) -> float | None:
+    """Tell when to look at a state again though nothing was heard."""
+    match state:
+        case Starting():
+            return state.since + shared.defaults.start_timeout
+        case Stopping():
+            return state.kill_at
+        case Killing():
+            return state.again_at
+        case Backoff() | Fatal():
+            return state.until
+        case _:
+            return None
+
+
+# ---------------------------------------------------------------- without a process
+
+
+def _rest(tenant: Tenant, goal: Aim, shared: Shared, *, again: bool = False) -> Decision:
+    """Go where a tenant without a process belongs."""
+    match goal:
+        case Unwanted() if goal.gone:
+            # what was never there has left nothing behind, and its name may be anything
+            left = tenant.wish.seq and not isinstance(tenant.state, Gone)
+            forget = [Forget(tenant=tenant.name)] if left else []
+            return Decision(_to(forgive(tenant), Gone(reason=goal.reason)), forget)
+        case Unwanted():
+            return Decision(_to(forgive(tenant), Stopped(by=goal.by, reason=goal.reason)))
+        case Lacking():
+            record = structs.replace(tenant.record, failures=(), probation=False)
+            tenant = structs.replace(tenant, record=record)
+            return Decision(_to(tenant, Waiting(reason=goal.reason, quiet=goal.quiet)))
+        case Target():
+            return _spawn(tenant, goal, shared, again=again)
+        case _:
+            assert_never(goal)
+
+
+def _spawn(tenant: Tenant, target: Target, shared: Shared, *, again: bool) -> Decision:
+    actions: list[AnyAction] = []
+    if tenant.database and target.database != tenant.database:
+        event = moved(tenant, None, target.database, against(shared, tenant.database))
+        actions.append(Publish(tenant=tenant.name, event=event))
+    actions.append(
+        Spawn(
+            tenant=tenant.name,
+            release=target.release,
+            database=target.database,
+            settings=tenant.wish.settings,
+            stamp=label(target),
+            again=again,
+        )
+    )
+    record = tenant.record
+    record = structs.replace(record, restarts=record.restarts + record.fallen, fallen=False)
+    tenant = structs.replace(tenant, record=record, database=target.database)
+    return Decision(_to(tenant, Asked(target=target)), actions)
+
+
+def _pause(tenant: Tenant, state: Backoff | Fatal, shared: Shared, at: float) -> Decision:
+    goal = aim(tenant, shared)
+    if goal != state.target:  # what it failed on has changed
+        return _rest(forgive(tenant), goal, shared)
+    if at >= state.until:
+        return _rest(tenant, goal, shared)
+    return Decision(tenant)
+
+
+def _queue(tenant: Tenant, state: Asked, goal: Aim) -> Decision:
+    if goal == state.target:
+        return Decision(tenant)
+    return Decision(_to(tenant, Withdrawing(target=state.target)), [Withdraw(tenant=tenant.name)])
+
+
+# ---------------------------------------------------------------- with a process
+
+
+def _compare(tenant: Tenant, state: Starting | Running, shared: Shared, at: float) -> Decision:
+    """Keep what runs, unless something else should."""
+    held = state.run.target
+    goal = aim(tenant, shared, held)
+    if isinstance(goal, Lacking) and goal.quiet:
+        return Decision(tenant)
+    if goal != held:
+        return _stop(tenant, state, goal, shared, at)
+    timeout = shared.defaults.start_timeout
+    if isinstance(state, Starting) and at >= state.since + timeout:
+        failure = f"not ready within {timeout:g} s"
+        return _kill(tenant, state, failure, at, failure=failure)
+    return Decision(tenant)
+
+
+def _stop(tenant: Tenant, state: Starting | Running, goal: Aim, shared: Shared, at: float) -> Decision:
+    run, actions, reason = state.run, list[AnyAction](), _why(tenant, state.run.target, goal, shared)
+    if isinstance(goal, Target) and goal.database != run.target.database:
+        actions.append(Publish(tenant=tenant.name, event=moved(tenant, run, goal.database, reason)))
+        tenant = structs.replace(tenant, database=goal.database)
+    actions.append(Terminate(tenant=tenant.name, process=run.process))
+    own = tenant.wish.settings.stop_timeout
+    timeout = shared.defaults.stop_timeout if own is None else own
+    return Decision(_to(tenant, Stopping(run=run, reason=reason, kill_at=at + timeout)), actions)
+
+
+def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
+    """Say in words why what runs must go."""
+    if not isinstance(goal, Target):
+        return goal.reason
+    if goal.asked != held.asked:
+        return f"restart requested by {tenant.order.by}"
+    if goal.database != held.database:
+        return against(shared, held.database)
+    if goal.release != held.release:
+        return f"{goal.release} instead of {held.release}"
+    return "its settings changed"
+
+
+def _insist(tenant: Tenant, state: Stopping | Killing, at: float) -> Decision:
+    if isinstance(state, Stopping):
+        if at < state.kill_at:
+            return Decision(tenant)
+        return _kill(tenant, state, f"{state.reason}; did not end in time, killed", at)
+    if at < state.again_at:
+        return Decision(tenant)
+    again = structs.replace(
+        state,
+        again_at=at + KILL_AGAIN,
+        reason=state.reason if state.tries > 1 else f"{state.reason}; SIGKILL has not ended it yet",
+        tries=state.tries + 1,
+    )
+    return Decision(_to(tenant, again), [Kill(tenant=tenant.name, process=state.run.process)])
+
+
+def _kill(
+    tenant: Tenant, state: Starting | Running | Stuck | Stopping, reason: str, at: float, *, failure: str = ""
+) -> Decision:
+    killing = Killing(
+        run=state.run,
+        reason=reason,
+        failure=failure,
+        served=state.served if isinstance(state, Stuck) else 0.0,
+        again_at=at + KILL_AGAIN,
+        tries=1,
+    )
+    return Decision(_to(tenant, killing), [Kill(tenant=tenant.name, process=state.run.process)])
+
+
+# ---------------------------------------------------------------- after the end
+
+
+def _account(tenant: Tenant, state: Exited | Failed, shared: Shared, at: float) -> Decision:
+    """Hold a failure against the tenant, and go on."""
+    goal = aim(tenant, shared)
+    target = state.target if isinstance(state, Failed) else state.run.target
+    if not state.failure:
+        return _rest(tenant, goal, shared, again=True)
+    tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=True))
+    if not isinstance(goal, Target) or is_down(shared, target.database):  # not its fault
+        return _rest(tenant, goal, shared, again=True)
+    record = _count(tenant.record, state, shared, at)
+    count = len(record.failures)
+    never = state.never if isinstance(state, Failed) else state.code == EXIT_NEVER
+    if never or record.probation or count >= shared.restart.fatal_after:
+        tenant = structs.replace(tenant, record=structs.replace(record, probation=True))
+        pause = shared.restart.fatal_retry
+        fatal = Fatal(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
+        return Decision(_to(tenant, fatal))
+    tenant = structs.replace(tenant, record=record)
+    if count == 1 and isinstance(state, Exited):
+        return _rest(tenant, goal, shared, again=True)
+    pause = _pause_after(count, tenant, shared)
+    backoff = Backoff(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
+    return Decision(_to(tenant, backoff))
+
+
+def _count(record: Record, state: Exited | Failed, shared: Shared, at: float) -> Record:
+    """Add a failure; those that are long ago, or before a time of good service, count no more."""
+    policy = shared.restart
+    if isinstance(state, Exited) and state.served >= policy.stable_after:
+        record = structs.replace(record, failures=(), probation=False)
+    recent = tuple(failure for failure in record.failures if failure > at - policy.window)
+    return structs.replace(record, failures=(*recent, at))
+
+
+def _pause_after(failures: int, tenant: Tenant, shared: Shared) -> float:
+    """Tell the pause in seconds: twice as long each time, up to a limit, a part of it left to chance."""
+    policy = shared.restart
+    longest = min(policy.backoff * 2.0 ** min(max(failures - 2, 0), 32), policy.backoff_max)
+    return longest * (1 - policy.jitter * chance(tenant.name, tenant.record.restarts, failures))
+
+
+def _to(tenant: Tenant, state: State) -> Tenant:
+    return structs.replace(tenant, state=state)

@@ -1,0 +1,215 @@
+"""What should run: which tenants are wanted, on which release and database, given what all tenants share."""
+
+from collections.abc import Mapping
+from hashlib import blake2s
+from typing import Literal, TypeAlias, assert_never
+
+from msgspec import Struct, structs
+from packaging.version import InvalidVersion, Version
+
+from bus.events import DbDown, DbMisconfigured, DbUp, PackageReleased, PackageWithdrawn
+from bus.model import TenantSettings
+from bus.settings import RestartSettings, TenantDefaults
+from services.reactor.actions import SharedEvent
+from services.reactor.state import Target, Tenant
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What dbwatch said last about a database."""
+
+    seq: int = 0
+    status: Literal["unknown", "up", "down", "misconfigured"] = "unknown"
+    reason: str = ""
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """What pathwatch said last about a release; None when it was withdrawn."""
+
+    seq: int
+    package: PackageReleased | None
+
+
+class Shared(Struct, frozen=True, kw_only=True):
+    """What all tenants have in common; replaced as a whole, never changed."""
+
+    defaults: TenantDefaults = TenantDefaults()
+    restart: RestartSettings = RestartSettings()
+    databases: Mapping[str, Verdict] = {}
+    """Every configured database."""
+    releases: Mapping[str, Release] = {}
+    newest: Mapping[str, str] = {}
+    """Of each application, the release that tenants get that do not pin one."""
+    patient: bool = False
+    """True in the first seconds, while the others may not have said everything yet."""
+    ending: bool = False
+    """True when the whole product is being stopped."""
+
+
+class Unwanted(Struct, frozen=True, kw_only=True):
+    """The tenant should not run."""
+
+    by: str = ""
+    reason: str = ""
+    gone: bool = False
+    """True when there is no such tenant."""
+
+
+class Lacking(Struct, frozen=True, kw_only=True):
+    """The tenant should run, and cannot."""
+
+    reason: str
+    quiet: bool
+    """True while that may be only because nobody has told us yet."""
+
+
+Aim: TypeAlias = Target | Unwanted | Lacking
+
+
+def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
+    """Believe something that concerns all tenants; what newer news has overtaken changes nothing."""
+    match event:
+        case DbUp() | DbDown() | DbMisconfigured():
+            return _judge(shared, seq, event)
+        case PackageReleased() | PackageWithdrawn():
+            known = shared.releases.get(event.release)
+            if known and known.seq >= seq:
+                return shared
+            package = event if isinstance(event, PackageReleased) else None
+            releases = {**shared.releases, event.release: Release(seq=seq, package=package)}
+            return structs.replace(shared, releases=releases, newest=_newest(releases))
+        case _:
+            assert_never(event)
+
+
+def _judge(shared: Shared, seq: int, event: DbUp | DbDown | DbMisconfigured) -> Shared:
+    known = shared.databases.get(event.database)
+    if known is None or known.seq >= seq:  # not ours (any more), or old
+        return shared
+    status: Literal["up", "down", "misconfigured"]
+    match event:
+        case DbUp():
+            status = "up"
+        case DbDown():
+            status = "down"
+        case DbMisconfigured():
+            status = "misconfigured"
+        case _:
+            assert_never(event)
+    reason = known.reason if status == known.status else event.reason  # the same again is no news
+    verdict = Verdict(seq=seq, status=status, reason=reason)
+    return structs.replace(shared, databases={**shared.databases, event.database: verdict})
+
+
+def _newest(releases: Mapping[str, Release]) -> dict[str, str]:
+    newest: dict[str, PackageReleased] = {}
+    for release in releases.values():
+        package = release.package
+        if package and (
+            package.app not in newest or _order(package.version) > _order(newest[package.app].version)
+        ):
+            newest[package.app] = package
+    return {app: package.release for app, package in newest.items()}
+
+
+def _order(version: str) -> tuple[bool, Version, str]:
+    """Sort by PEP 440; a version that is none comes before all that are."""
+    try:
+        return True, Version(version), version
+    except InvalidVersion:
+        return False, Version("0"), version
+
+
+def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
+    """Tell what should run. `held` is what runs already: it is kept as long as nothing speaks against it."""
+    unwanted = _unwanted(tenant, shared)
+    if unwanted:
+        return unwanted
+    release = _release(tenant.wish.settings, shared, held)
+    if isinstance(release, Lacking):
+        return release
+    database = _database(tenant, shared, held)
+    if isinstance(database, Lacking):
+        return database
+    name, build = release
+    return Target(
+        release=name, database=database, stamp=tenant.wish.stamp, asked=tenant.order.asked, build=build
+    )
+
+
+def _unwanted(tenant: Tenant, shared: Shared) -> Unwanted | None:
+    settings, order = tenant.wish.settings, tenant.order
+    if not tenant.wish.present:
+        reason = "deleted" if tenant.wish.seq else "no such tenant, or no valid settings"
+        return Unwanted(reason=reason, gone=True)
+    if shared.ending:
+        return Unwanted(reason="tenantbus is being stopped")
+    if order.stop:
+        return Unwanted(by=order.by, reason=f"stop requested by {order.by}")
+    if order.stop is None and (settings.start or shared.defaults.start) == "manual":
+        return Unwanted(reason='start = "manual"')
+    return None
+
+
+def _release(settings: TenantSettings, shared: Shared, held: Target | None) -> tuple[str, str] | Lacking:
+    """Choose a release; gives its name and stamp."""
+    if held and _fits(held.release, settings, shared):
+        return held.release, held.build
+    name = f"{settings.app}-{settings.pinned}" if settings.pinned else shared.newest.get(settings.app, "")
+    release = shared.releases.get(name)
+    if release is None or release.package is None:
+        return Lacking(reason=f"no release of {settings.package} in packages", quiet=shared.patient)
+    return name, release.package.stamp
+
+
+def _fits(name: str, settings: TenantSettings, shared: Shared) -> bool:
+    if settings.pinned:
+        return name == f"{settings.app}-{settings.pinned}"
+    release = shared.releases.get(name)
+    if release and release.package:
+        return release.package.app == settings.app
+    return name.startswith(f"{settings.app}-")  # withdrawn: the name is all that is left of it
+
+
+def _database(tenant: Tenant, shared: Shared, held: Target | None) -> str | Lacking:
+    """Choose a database: the one it has, or had; else any that is up, tenants spread evenly over them."""
+    settings = tenant.wish.settings
+    if settings.databases is None and not shared.databases:
+        return ""
+    allowed = [name for name in settings.databases or shared.databases if name in shared.databases]
+    if held and held.database in allowed and shared.databases[held.database].status != "down":
+        return held.database
+    healthy = [name for name in allowed if shared.databases[name].status == "up"]
+    if tenant.database in healthy:
+        return tenant.database
+    if healthy:
+        return max(healthy, key=lambda name: chance(tenant.name, name))
+    unknown = any(shared.databases[name].status == "unknown" for name in allowed)
+    return Lacking(reason=_lack(settings, shared), quiet=shared.patient and unknown)
+
+
+def _lack(settings: TenantSettings, shared: Shared) -> str:
+    names = settings.databases or shared.databases
+    return "; ".join(against(shared, name) for name in names)
+
+
+def against(shared: Shared, database: str) -> str:
+    """Say in words why a database cannot be used, or is not used any more."""
+    verdict = shared.databases.get(database)
+    if verdict is None:
+        return f"database {database} is not configured"
+    if verdict.status == "unknown":
+        return f"nothing is known about database {database} yet"
+    if verdict.status == "up":
+        return f"database {database} is not allowed any more"
+    return f"database {database} is {verdict.status}: {verdict.reason}"
+
+
+def is_down(shared: Shared, database: str) -> bool:
+    verdict = shared.databases.get(database)
+    return verdict is not None and verdict.status == "down"
+
+
+def chance(*of: object) -> float:
+    """Give a number from 0 up to 1 that looks like chance, and is the same each time for the same values."""
+    digest = blake2s("\0".join(map(str, of)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
