@@ -1,4 +1,4 @@
-"""Events per second and latency through the broker, beside bare PUB/SUB on the same machine in the same run."""
+"""Events per second and latency through the broker, beside bare PUB/SUB in the same run."""
 
 import asyncio
 import statistics
@@ -6,25 +6,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import zmq
 
 from bus import settings as settings_file
 from bus.client import connect
 from bus.events import ProcReady
+from tests.bench.table import Row
 from tests.harness import DEADLINE, Program, short_directory
 
 EVENTS = 100_000
 RATE = 1_000
 SECONDS = 5.0
-
-
-class Row(NamedTuple):
-    what: str
-    figure: float
-    unit: str
-    target: str
 
 
 def event(number: int) -> ProcReady:

@@ -1,0 +1,52 @@
+"""One look at 10,000 score pages, and what looking costs the dispatcher's process."""
+
+import resource
+import statistics
+import time
+from pathlib import Path
+
+from services.dispatcher.decide import Rules
+from services.dispatcher.sense import Pages
+from services.dispatcher.watch import Watch
+from services.score import MAGIC, PAGE_SIZE, Slot
+from tests.bench.table import Row
+from tests.harness import short_directory
+
+LOOKS = 50
+
+
+def fill(directory: Path, count: int) -> None:
+    """Pages of tenants that serve and wait."""
+    content = bytearray(PAGE_SIZE)
+    page = memoryview(content).cast("Q")
+    page[Slot.MAGIC] = MAGIC
+    page[Slot.READY_AT] = 1
+    for number in range(count):
+        page[Slot.PID] = number
+        (directory / f"tenant-{number}").write_bytes(content)
+
+
+def look(count: int) -> float:
+    """Milliseconds of one look, median."""
+    with short_directory() as directory:
+        fill(directory, count)
+        pages = Pages(directory)
+        pages.scan()
+        watch = Watch(Rules(stuck_after=5.0, verify=0.3), pages, {}, lambda _: None)
+        took = []
+        for _ in range(LOOKS):
+            begin = time.perf_counter()
+            watch.look(time.monotonic())
+            took.append(1e3 * (time.perf_counter() - begin))
+        pages.close()
+        return statistics.median(took)
+
+
+def run() -> list[Row]:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # as each of our services does
+    many = min(10_000, hard - 100)  # a mapping keeps a descriptor
+    return [
+        Row(f"one look at {count:,} score pages", look(count), "ms", "below 5" if count == many else "")
+        for count in (200, 1_000, many)
+    ]
