@@ -1,0 +1,1 @@
+"""A small stock-and-invoice application: the tenants of tenantbus' demo run it."""

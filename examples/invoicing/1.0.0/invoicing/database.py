@@ -1,0 +1,202 @@
+"""One connection a thread to MariaDB or SQLite, and transactions on it; the two dialects meet here alone.
+
+SQL is written with `?` for values. A write transaction excludes all others of the same tenant, by a lock on
+the tenant's row in `shop` (MariaDB) or on the file (SQLite): it can look first and then act.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import pymysql
+
+from invoicing.errors import UnavailableError
+
+TIMEOUT = 5
+"""Seconds that the database may take for one answer, or another transaction for its work."""
+
+CONNECT_TIMEOUT = 2
+
+SQLITE = "sqlite:///"
+
+Row = tuple[Any, ...]
+
+LOST = (sqlite3.OperationalError, pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError)
+TAKEN = (sqlite3.IntegrityError, pymysql.err.IntegrityError)
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS shop (tenant VARCHAR(63) NOT NULL PRIMARY KEY)",
+    """CREATE TABLE IF NOT EXISTS product (
+        tenant VARCHAR(63) NOT NULL, id CHAR(12) NOT NULL, name VARCHAR(100) NOT NULL, price BIGINT NOT NULL,
+        PRIMARY KEY (tenant, id), UNIQUE (tenant, name))""",
+    """CREATE TABLE IF NOT EXISTS invoice (
+        tenant VARCHAR(63) NOT NULL, id CHAR(12) NOT NULL, number BIGINT NOT NULL, time BIGINT NOT NULL,
+        customer VARCHAR(100) NOT NULL, PRIMARY KEY (tenant, id))""",
+    """CREATE TABLE IF NOT EXISTS movement (
+        tenant VARCHAR(63) NOT NULL, id CHAR(12) NOT NULL, product CHAR(12) NOT NULL, invoice CHAR(12),
+        quantity BIGINT NOT NULL, price BIGINT NOT NULL, time BIGINT NOT NULL, PRIMARY KEY (tenant, id))""",
+)
+"""Stock is the sum of movements, and keys are random: so rows that two synchronized databases wrote while
+they could not see one another come together without a conflict."""
+
+INDEXES = (
+    "CREATE INDEX IF NOT EXISTS movement_product ON movement (tenant, product, quantity)",
+    "CREATE INDEX IF NOT EXISTS movement_invoice ON movement (tenant, invoice)",
+    "CREATE INDEX IF NOT EXISTS invoice_number ON invoice (tenant, number)",
+)
+
+
+class Connection(Protocol):
+    """What both dialects offer."""
+
+    def prepare(self, tenant: str) -> None: ...
+    def begin(self, tenant: str, *, write: bool) -> None: ...
+    def run(self, sql: str, *values: object) -> list[Row]: ...
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Sqlite:
+    def __init__(self, path: str) -> None:
+        # only its own thread uses it; another one closes it
+        self._connection = sqlite3.connect(
+            path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+
+    def prepare(self, tenant: str) -> None:
+        for statement in TABLES + INDEXES:
+            self.run(statement)
+        self.run("INSERT OR IGNORE INTO shop VALUES (?)", tenant)
+
+    def begin(self, tenant: str, *, write: bool) -> None:  # noqa: ARG002 (the file is locked as a whole)
+        self.run("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def commit(self) -> None:
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        self.run("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class MariaDb:
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._connection = pymysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            database=parts.path.strip("/"),
+            charset="utf8mb4",
+            collation="utf8mb4_bin",
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=TIMEOUT,
+            write_timeout=TIMEOUT,
+        )
+
+    def prepare(self, tenant: str) -> None:
+        self.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        self.run(f"SET SESSION innodb_lock_wait_timeout = {TIMEOUT - 1}")
+        for table in TABLES:
+            self.run(f"{table} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        for index in INDEXES:
+            self.run(index)
+        self.run("INSERT IGNORE INTO shop VALUES (?)", tenant)
+
+    def begin(self, tenant: str, *, write: bool) -> None:
+        self._connection.begin()
+        if write:
+            self.run("SELECT tenant FROM shop WHERE tenant = ? FOR UPDATE", tenant)
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql.replace("?", "%s"), values)
+            return list(cursor.fetchall())
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def close(self) -> None:
+        with suppress(pymysql.err.Error):  # it was lost before
+            self._connection.close()
+
+
+class Database:
+    """Opens connections when they are first needed, one a thread, and anew when they were lost."""
+
+    def __init__(self, url: str, tenant: str) -> None:
+        self._url = url
+        self._tenant = tenant
+        self._own = threading.local()
+        self._all: set[Connection] = set()
+
+    @property
+    def label(self) -> str:
+        """Host, port and schema, or the file: what a page may show."""
+        if self._url.startswith(SQLITE):
+            return self._url.rpartition("/")[2]
+        parts = urlsplit(self._url)
+        return f"{parts.hostname}:{parts.port or 3306}{parts.path}"
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[Connection]:
+        """Do all or nothing; raises UnavailableError when the database does not answer."""
+        try:
+            connection = self._begin(write=write)
+            try:
+                yield connection
+                connection.commit()
+            except BaseException:
+                with suppress(*LOST):
+                    connection.rollback()
+                raise
+        except LOST as error:
+            self._drop()
+            raise UnavailableError("The database does not answer; please try again in a moment.") from error
+
+    def _begin(self, *, write: bool) -> Connection:
+        """Begin on this thread's connection; when that was lost since its last use, on a new one."""
+        used: Connection | None = getattr(self._own, "connection", None)
+        if used:
+            try:
+                used.begin(self._tenant, write=write)
+            except LOST:
+                self._drop()
+            else:
+                return used
+        connection = self._own.connection = self._open()
+        self._all.add(connection)
+        connection.prepare(self._tenant)
+        connection.begin(self._tenant, write=write)
+        return connection
+
+    def _open(self) -> Connection:
+        if self._url.startswith(SQLITE):
+            return Sqlite(self._url.removeprefix(SQLITE))
+        return MariaDb(self._url)
+
+    def _drop(self) -> None:
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection:
+            self._own.connection = None
+            self._all.discard(connection)
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads, which must be idle."""
+        while self._all:
+            self._all.pop().close()
