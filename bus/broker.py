@@ -72,6 +72,7 @@ class Broker:
         self._questions: list[tuple[bytes, AnyQuestion]] = []
         self._next_beat = self._next_trim = self._next_try = 0.0
         self._watchdog = sdnotify.watchdog_interval()
+        self._say_notices()
 
     def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[bytes]":
         bound = self._context.socket(kind)
@@ -103,6 +104,12 @@ class Broker:
         frame = codec.unpack_frame(codec.pack_frame(message, [codec.pack_posted(event, 0)]))
         self._intake.accept(message, frame.items, time.time())
 
+    def _say_notices(self) -> bool:
+        notices, self._ledger.notices = self._ledger.notices, []
+        for notice in notices:
+            self.say(notice)
+        return bool(notices)
+
     def serve(self) -> None:
         """Wait for something to do, at most until the next beat, and do it."""
         wait = max(0.0, min(self._next_beat, self._next_trim, self._next_try) - time.monotonic())
@@ -117,7 +124,7 @@ class Broker:
         for identity, question in self._questions:
             self._answer(identity, question)
         self._questions.clear()
-        if self._ledger.notices:
+        if self._say_notices():
             self._commit()
 
     # ------------------------------------------------------------ what comes in
@@ -174,10 +181,7 @@ class Broker:
         self._replies.clear()
         if records:
             self._publish(prev, [record.packed for record in records])
-        if self._ledger.notices:
-            notices, self._ledger.notices = self._ledger.notices, []
-            for notice in notices:
-                self.say(notice)
+        if self._say_notices():
             self._commit()
 
     def _publish(self, prev: int, items: list[bytes]) -> None:

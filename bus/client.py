@@ -128,6 +128,7 @@ class Client:
         self, kind: int, endpoint: str, receive: Callable[[bytes], None], writable: Callable[[], None]
     ) -> Link:
         dialed = self._context.socket(kind)
+        dialed.setsockopt(zmq.LINGER, 0)
         dialed.setsockopt(zmq.RECONNECT_IVL, 20)  # milliseconds
         dialed.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if kind == zmq.SUB:

@@ -1,0 +1,417 @@
+"""The broker as a process, and what the world does to it."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import msgpack
+import pytest
+import zmq
+
+from bus import codec
+from bus import settings as settings_file
+from bus.api import Bus
+from bus.client import Client, connect
+from bus.daemon import EXIT_NEVER
+from bus.errors import BusUnavailableError
+from bus.events import DbDown, DbUp, Envelope, JournalReset
+from bus.settings import Settings
+from bus.wire import Head, News, Publish
+from tests.harness import DEADLINE, Program, eventually, eventually_async
+
+
+@pytest.fixture
+def config(short_dir: Path) -> Path:
+    file = short_dir / "tenantbus.toml"
+    file.write_text("")
+    return file
+
+
+@pytest.fixture
+def settings(config: Path) -> Settings:
+    return settings_file.load(config)
+
+
+def act(settings: Settings, body: Callable[[Bus], Awaitable[None]]) -> None:
+    """Run a body with a client of its own."""
+
+    async def main() -> None:
+        async with asyncio.timeout(DEADLINE):
+            bus = await connect(settings, "test", within=DEADLINE)
+            try:
+                await body(bus)
+            finally:
+                await bus.close()
+
+    asyncio.run(main())
+
+
+def up(database: str, reason: str = "answers") -> DbUp:
+    return DbUp(database=database, reason=reason)
+
+
+def replay_all(settings: Settings, *patterns: str) -> list[Envelope]:
+    found: list[Envelope] = []
+
+    async def body(bus: Bus) -> None:
+        found.extend(await bus.replay(*patterns, limit=1_000_000))
+
+    act(settings, body)
+    return found
+
+
+def test_it_says_when_it_comes_and_goes(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config) as first:
+        replay_all(settings)
+        assert first.stop() == 0
+    with Program.module("bus", config) as second:
+        said = [(e.type, e.event.pid) for e in replay_all(settings, "SERVICE_*") if hasattr(e.event, "pid")]
+        assert said == [("SERVICE_UP", first.pid), ("SERVICE_DOWN", first.pid), ("SERVICE_UP", second.pid)]
+        second.signal(signal.SIGINT)
+        assert second.process.wait(DEADLINE) == 0
+
+
+def test_nobody_else_can_read_it(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config):
+        replay_all(settings)
+        journal = settings.journal
+        for file in (
+            journal,
+            journal.with_name("journal.db-wal"),
+            settings.run_dir / "bus.router",
+            settings.run_dir / "bus.pub",
+        ):
+            assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+        for directory in (settings.run_dir, settings.state_dir):
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_a_second_broker_is_refused_and_told_who_is_there(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config) as first:
+        replay_all(settings)
+        with Program.module("bus", config) as second:
+            assert second.process.wait(DEADLINE) == EXIT_NEVER
+            assert f"pid {first.pid}" in second.output
+        act(settings, _publish_one)
+
+
+async def _publish_one(bus: Bus) -> None:
+    assert await bus.publish(up("db1")) > 0
+
+
+def test_it_tells_its_manager_and_feeds_the_watchdog(config: Path, short_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(short_dir / "notify"))
+        manager.settimeout(DEADLINE)
+        env = {"NOTIFY_SOCKET": str(short_dir / "notify"), "WATCHDOG_USEC": "200000"}
+        command = (sys.executable, "-m", "bus", "-c", str(config))
+        with Program(*command, cwd=short_dir, env=env) as broker:
+            heard = {manager.recv(100) for _ in range(4)}
+            assert heard == {b"READY=1", b"WATCHDOG=1"}
+            broker.signal(signal.SIGTERM)
+            eventually(lambda: manager.recv(100) == b"STOPPING=1")
+
+
+def test_a_client_waits_for_a_broker_only_as_long_as_told(settings: Settings) -> None:
+    settings.prepare()
+    with pytest.raises(BusUnavailableError) as caught:
+        asyncio.run(connect(settings, "hasty", within=0.1))
+    assert caught.value.endpoint == settings.router_endpoint
+
+
+def test_what_is_said_and_asked_without_a_broker_waits(config: Path, settings: Settings) -> None:
+    settings.prepare()
+
+    async def scene() -> None:
+        waiting = asyncio.create_task(connect(settings, "early"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        with Program.module("bus", config) as broker:
+            bus = await waiting
+            subscription = await bus.subscribe("DB_*")
+            broker.stop()
+            publication = bus.publish(up("db1"))
+            question = asyncio.ensure_future(bus.cursor("me"))
+            assert not await bus.flush(within=0.1)
+            with Program.module("bus", config):
+                seq = await publication
+                assert (await anext(subscription)).seq == seq
+                assert await question == 0
+                await bus.close()
+
+    asyncio.run(asyncio.wait_for(scene(), DEADLINE))
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def garbage() -> Iterator[list[bytes]]:
+    chance = random.Random(1)
+    yield [b""]
+    yield [b"", b"", b""]
+    yield [msgpack.packb([1, ["Publish"], []])]
+    yield [msgpack.packb([99, ["Head", 1], []])]
+    yield [msgpack.packb([1, ["Nonsense", 1], []])]
+    yield [msgpack.packb([1, ["Publish", "x", "node", "liar", 1, 2**63], []])]
+    yield [msgpack.packb([1, ["SeqAt", 1, "noon"], []])]
+    yield [b"\x91" * 100_000]
+    yield [codec.pack_frame(News("x", 0, 5))]
+    good = codec.pack_frame(Publish("p", "node", "me", 1, 1), [codec.pack_posted(up("db1"), 0)])
+    for _ in range(300):
+        yield [chance.randbytes(chance.randrange(200))]
+        spoilt = bytearray(good)
+        spoilt[chance.randrange(4)] ^= 1 << chance.randrange(8)
+        yield [bytes(spoilt)]
+
+
+def test_garbage_from_clients_is_dropped_and_said_once(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config) as broker:
+        replay_all(settings)
+        with zmq.Context() as context, context.socket(zmq.DEALER) as liar:
+            liar.connect(settings.router_endpoint)
+            for frames in garbage():
+                liar.send_multipart(frames)
+            lies = [msgpack.packb(["DB_UP.db1", 0, {"type": "DB_UP", "database": 5}]) for _ in range(10)]
+            lies.append(
+                msgpack.packb(["DB_UP.other", 0, msgpack.unpackb(codec.pack_posted(up("db1"), 0))[2]])
+            )
+            lies.append(msgpack.packb("not even a list"))
+            liar.send(codec.pack_frame(Publish("liar", "node", "liar", 1, 1), lies))
+            liar.send(codec.pack_frame(Head(1)))
+            eventually(lambda: codec.unpack_frame(liar.recv()).message.__class__.__name__ == "Answer")
+            liar.close(linger=0)
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(str(settings.run_dir / "bus.router"))
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n" * 50)
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(str(settings.run_dir / "bus.pub"))
+                stranger.sendall(os.urandom(2_000))
+        act(settings, _publish_one)
+        assert not [e for e in replay_all(settings) if e.source == "liar"]
+        assert broker.process.poll() is None
+        assert broker.output.count("said once") == 2
+
+
+def test_garbage_from_a_false_broker_harms_no_subscriber(config: Path, settings: Settings) -> None:
+    """Whoever sits on the sockets while the broker is away is not believed, and forgotten when it is back."""
+    with Program.module("bus", config) as broker:
+        replay_all(settings)
+        broker.stop()
+
+    async def scene() -> None:
+        client = Client(settings, "victim")
+        with zmq.Context() as context, context.socket(zmq.XPUB) as liar:
+            liar.bind(settings.pub_endpoint)
+            subscribed = asyncio.create_task(client.subscribe("DB_*", after=0))
+            await eventually_async(lambda: liar.poll(0))
+            for frames in garbage():
+                liar.send_multipart(frames)
+            liar.send(codec.pack_frame(News("liar", 0, 0), [msgpack.packb(["DB_UP.x", [1, "one"], {}])]))
+            await eventually_async(lambda: client._feed.refused > 500)
+            liar.close(linger=0)
+        subscription = await subscribed
+        with Program.module("bus", config):
+            publication = client.publish(up("db1"))
+            assert (await anext(subscription)).seq == await publication
+            await client.close()
+
+    asyncio.run(asyncio.wait_for(scene(), DEADLINE))
+
+
+# ---------------------------------------------------------------- the journal's file
+
+
+def fill(settings: Settings, count: int = 2_000) -> int:
+    last = 0
+
+    async def body(bus: Bus) -> None:
+        nonlocal last
+        for number in range(count):
+            publication = bus.publish(up(f"db{number}", "x" * 200))
+        last = await publication
+
+    act(settings, body)
+    return last
+
+
+def truncate(journal: Path) -> None:
+    os.truncate(journal, journal.stat().st_size // 2)
+
+
+def overwrite(journal: Path) -> None:
+    journal.write_bytes(os.urandom(100_000))
+
+
+def empty(journal: Path) -> None:
+    journal.write_bytes(b"SQLite format 3\0" + bytes(50))
+
+
+def another_database(journal: Path) -> None:
+    journal.unlink()
+    with sqlite3.connect(journal) as other:
+        other.execute("CREATE TABLE customers (name)")
+    other.close()
+
+
+@pytest.mark.parametrize("spoil", [truncate, overwrite, empty, another_database])
+def test_a_spoilt_journal_is_put_aside_and_a_new_one_begun(
+    config: Path, settings: Settings, spoil: Callable[[Path], None]
+) -> None:
+    with Program.module("bus", config) as broker:
+        last = fill(settings)
+        broker.stop()
+    before = time.time()
+    spoil(settings.journal)
+
+    async def scene() -> None:
+        survivor = Client(settings, "survivor")  # as a service that was there all the time
+        subscribed = asyncio.create_task(survivor.subscribe(after=last))
+        with Program.module("bus", config) as broker:
+            subscription = await subscribed
+            first = await anext(subscription)
+            assert isinstance(first.event, JournalReset)
+            assert first.seq >= before * 1000
+            assert "not complete" in broker.output
+            aside = next(settings.state_dir.glob("journal.db.corrupt-*"))
+            assert aside.name in first.event.reason
+            assert (await anext(subscription)).type == "SERVICE_UP"
+            assert await survivor.publish(up("db1")) > first.seq
+            await survivor.close()
+
+    asyncio.run(asyncio.wait_for(scene(), DEADLINE))
+
+
+def test_seqs_never_go_back_when_the_last_events_are_lost(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config) as broker:
+        last = fill(settings, 100)
+        broker.kill()
+    os.truncate(settings.journal.with_name("journal.db-wal"), 0)
+    with Program.module("bus", config):
+        said = replay_all(settings)
+        assert said[0].seq > last
+        assert said[0].type == "JOURNAL_RESET"
+
+
+def test_retention_drops_the_old_and_keeps_the_newest_of_each(config: Path, settings: Settings) -> None:
+    with Program.module("bus", config) as broker:
+        last = fill(settings, 50)
+        broker.stop()
+    with sqlite3.connect(settings.journal) as journal:
+        journal.execute("UPDATE events SET time = time - 4 * 86400")
+    journal.close()
+    with Program.module("bus", config) as broker:
+        fill(settings, 10)
+        broker.stop()
+    with Program.module("bus", config):
+        kept = {e.subject: e.seq for e in replay_all(settings, "DB_*")}
+        assert len(kept) == 50
+        assert min(kept.values()) == last - 50 + 11
+        assert _subjects_of_latest(settings) == {f"db{number}" for number in range(50)}
+
+
+def _subjects_of_latest(settings: Settings) -> set[str]:
+    found: set[str] = set()
+
+    async def body(bus: Bus) -> None:
+        found.update(e.subject for e in (await bus.latest("DB_*")).events)
+
+    act(settings, body)
+    return found
+
+
+@pytest.fixture
+def small_disk(short_dir: Path) -> Iterator[Path]:
+    """A disk of its own that can be filled."""
+    disk = short_dir / "var"
+    disk.mkdir(mode=0o700)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", disk], check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_silences_nobody(config: Path, settings: Settings, small_disk: Path) -> None:
+    with Program.module("bus", config):
+        asyncio.run(asyncio.wait_for(fill_up_and_make_room(settings, small_disk / "ballast"), 2 * DEADLINE))
+        said = replay_all(settings)
+    with Program.module("bus", config):
+        kept = replay_all(settings)
+    assert kept[: len(said)] == said
+    assert [e.event for e in kept if isinstance(e.event, DbDown)] == [down(number) for number in range(100)]
+    assert [e.type for e in kept if e.source == "broker"] == [
+        "SERVICE_UP",
+        "JOURNAL_DEGRADED",
+        "JOURNAL_RESTORED",
+        "SERVICE_DOWN",
+        "SERVICE_UP",
+    ]
+
+
+def down(number: int) -> DbDown:
+    return DbDown(database="db1", reason=str(number))
+
+
+def fill_disk(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+async def fill_up_and_make_room(settings: Settings, ballast: Path) -> None:
+    bus = await connect(settings, "dbwatch", within=DEADLINE)
+    subscription = await bus.subscribe()
+    with pytest.raises(OSError, match="No space"):
+        fill_disk(ballast)
+    degraded = await bus.subscribe("JOURNAL_DEGRADED", after=0)
+    noticed = asyncio.ensure_future(anext(degraded))
+    while not noticed.done():
+        seq = await bus.publish(up("db1", "x" * 200))
+        while (heard := await anext(subscription)).seq < seq:
+            assert heard.type == "JOURNAL_DEGRADED"
+    spoken = [bus.publish(down(number)) for number in range(100)]
+    while (await anext(subscription)).event != down(99):
+        pass
+    newest = (await bus.latest("DB_*", subject="db1")).events
+    assert [e.seq for e in newest] == [await spoken[-1]]
+    assert len(await bus.replay("DB_DOWN")) == 100
+    await asyncio.to_thread(ballast.unlink)
+    while (heard := await anext(subscription)).type != "JOURNAL_RESTORED":
+        assert heard.type == "JOURNAL_DEGRADED"
+    await bus.close()
+
+
+# ---------------------------------------------------------------- slow subscribers
+
+
+def test_a_slow_subscriber_hurts_nobody_and_misses_nothing(config: Path, settings: Settings) -> None:
+    count = 40_000
+
+    async def scene() -> None:
+        with Program.module("bus", config):
+            speaker = await connect(settings, "speaker", within=DEADLINE)
+            listener = await connect(settings, "listener", within=DEADLINE)
+            slow, abandoned = await listener.subscribe("DB_*"), await listener.subscribe("DB_*")
+            assert (await speaker.publish(up("first"))) == (await anext(slow)).seq
+            assert (await anext(abandoned)).subject == "first"
+            for number in range(count):
+                last = speaker.publish(up("db1", str(number)))
+                if number % 500 == 0:
+                    await asyncio.sleep(0.002)
+            await last
+            await asyncio.sleep(0)
+            assert len(abandoned._queue) < 12_000  # type: ignore[attr-defined]  # the point of the test
+            assert [int((await anext(slow)).event.reason) for _ in range(count)] == list(range(count))  # type: ignore[union-attr]  # all are DbUp
+            await speaker.close()
+            await listener.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 2 * DEADLINE))
