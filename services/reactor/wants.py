@@ -131,9 +131,9 @@ def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
     if isinstance(database, Lacking):
         return database
     name, build = release
-    return Target(
-        release=name, database=database, stamp=tenant.wish.stamp, asked=tenant.order.asked, build=build
-    )
+    # after our own restart we may not know of a request that the process has followed already
+    asked = max(tenant.order.asked, held.asked) if held else tenant.order.asked
+    return Target(release=name, database=database, stamp=tenant.wish.stamp, asked=asked, build=build)
 
 
 def _unwanted(tenant: Tenant, shared: Shared) -> Unwanted | None:

@@ -1,0 +1,85 @@
+"""Wires what comes in to the decisions, and the decisions to what goes out."""
+
+import asyncio
+import logging
+import signal
+
+from msgspec import structs
+
+from bus.api import Bus, Subscription
+from bus.settings import Settings
+from services.base import Service
+from services.reactor import sense
+from services.reactor.act import Act
+from services.reactor.actions import AnyNews
+from services.reactor.forks import Forks
+from services.reactor.tenants import Tenants
+from services.reactor.wants import Shared, Verdict
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3.0
+"""Seconds after the start in which dbwatch and pathwatch may not have said everything yet."""
+
+LAST_KILLS = 10.0
+"""Seconds that the end of the product waits for killed processes, on top of their time to stop."""
+
+
+class Reactor(Service):
+    """Keeps running what should run."""
+
+    name = "reactor"
+
+    def __init__(self, settings: Settings, bus: Bus) -> None:
+        super().__init__(settings, bus)
+        self._forks = Forks(settings, self._hear)
+        self._act = Act(bus, self._forks, self._hear, settings.tenants.parallel_starts)
+        shared = Shared(
+            defaults=settings.tenants,
+            restart=settings.restart,
+            databases={name: Verdict() for name in settings.databases},
+            patient=True,
+        )
+        self.tenants = Tenants(self._act, shared)
+        self._patience: asyncio.TimerHandle
+        self._events: Subscription
+
+    async def start(self) -> None:
+        head, events = await sense.present(self.bus)
+        for envelope in events:
+            self.tenants.recall(envelope)
+        self.tenants.begin(await self._forks.adopt())
+        self._events = await self.bus.subscribe(*sense.FOLLOWED, after=head)
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
+
+    async def run(self) -> None:
+        async for envelope in self._events:
+            self.tenants.follow(envelope)
+
+    async def stop(self, by: signal.Signals) -> None:
+        self._patience.cancel()
+        if by == signal.SIGINT:
+            await self._stop_tenants()
+            await self._forks.shut_down()
+        else:
+            await self._forks.close()
+        self._act.close()
+        await self._events.aclose()
+
+    async def _stop_tenants(self) -> None:
+        self.tenants.end()
+        longest = max(
+            (tenant.wish.settings.stop_timeout or 0.0 for tenant in self.tenants.known.values()), default=0.0
+        )
+        within = max(longest, self.settings.tenants.stop_timeout) + LAST_KILLS
+        try:
+            async with asyncio.timeout(within):
+                await self.tenants.none_left.wait()
+        except TimeoutError:
+            log.exception("some tenants did not end within %g s", within)
+
+    def _hear(self, news: AnyNews) -> None:
+        self.tenants.hear(news)
+
+    def _lose_patience(self) -> None:
+        self.tenants.change(structs.replace(self.tenants.shared, patient=False))

@@ -1,0 +1,170 @@
+"""Whatever the world does: no tenant runs twice, no stranger is killed, and in the end runs what is wanted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bus.events import (
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageWithdrawn,
+    ProcStuck,
+    RestartRequested,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserModified,
+)
+from bus.model import TenantSettings
+from services.reactor import state
+from tests.unit.services.reactor.world import DATABASES, World, release
+
+NAMES = ("acme", "bolt")
+
+SETTINGS = (
+    TenantSettings(package="shop"),
+    TenantSettings(package="shop", plan="paid"),
+    TenantSettings(package="shop==1.0", databases=("db1",)),
+    TenantSettings(package="shop", env={"A": "1"}, stop_timeout=0.0),
+    TenantSettings(package="shop", start="manual"),
+)
+
+
+def say_user(world: World, name: str, n: int) -> None:
+    """What pathwatch says is always about what is there."""
+    present = None
+    for _, event in world.journal:
+        if isinstance(event, UserAdded | UserModified | UserDeleted) and event.tenant == name:
+            present = not isinstance(event, UserDeleted)
+    if present and n % 4 == 0:
+        world.say(UserDeleted(tenant=name))
+        return
+    event_class = UserModified if present else UserAdded
+    chosen = SETTINGS[n % len(SETTINGS)]
+    world.say(event_class(tenant=name, path="/t", settings=chosen, stamp=str(n), secrets=f"s{n % 2}"))
+
+
+def say_request(world: World, name: str, n: int) -> None:
+    event_class = (StartRequested, StopRequested, RestartRequested)[n % 3]
+    world.say(event_class(tenant=name, by="ann@host"))
+
+
+def say_database(world: World, _: str, n: int) -> None:
+    database = DATABASES[n % 2]
+    if n % 5 == 0:
+        world.say(DbMisconfigured(database=database, reason="access denied", key="password_file"))
+    else:
+        world.say((DbUp if n % 3 else DbDown)(database=database, reason="as checked"))
+
+
+def say_release(world: World, _: str, n: int) -> None:
+    version = f"1.{n % 3}"
+    world.say(PackageWithdrawn(release=f"shop-{version}") if n % 7 == 0 else release(version))
+
+
+def say_stuck(world: World, name: str, n: int) -> None:
+    """The dispatcher may be late, and speak of a process that is long gone."""
+    ours = [process for owner, process in sorted(world.ever, key=str) if owner == name]
+    if ours:
+        process = ours[-1 - n % len(ours)]
+        world.say(ProcStuck(tenant=name, pid=process.pid, started=process.started, stuck_for=5.0))
+
+
+def hear(world: World, _: str, n: int) -> None:
+    for _ in range(n % 4 + 1):
+        world.hear()
+
+
+ACTS: tuple[Callable[[World, str, int], Any], ...] = (
+    say_user,
+    say_request,
+    say_database,
+    say_release,
+    say_stuck,
+    hear,
+    hear,
+    lambda world, _, n: world.deliver(n),
+    lambda world, _, n: world.deliver(0),
+    lambda world, _, n: world.deliver(n, keep=True),
+    lambda world, name, n: world.begin(name, deaf=n % 5 == 0),
+    lambda world, name, n: world.begin(name),
+    lambda world, name, n: world.fail(name, never=n % 3 == 0),
+    lambda world, name, n: world.ready(name),
+    lambda world, name, n: world.end(name, code=n % 4),
+    lambda world, name, n: world.end(name, None, "SIGSEGV"),
+    lambda world, _, n: world.wait((0.1, 1.0, 11.0, 40.0)[n % 4]),
+    lambda world, _, n: world.restart(lose_news=n % 2 == 0),
+)
+
+SCRIPTS = st.lists(
+    st.tuples(st.integers(0, len(ACTS) - 1), st.sampled_from(NAMES), st.integers(0, 20)), max_size=60
+)
+
+
+def begun() -> World:
+    world = World()
+    world.say(release("1.0"))
+    world.say(DbUp(database="db1", reason="answers"))
+    world.say(DbUp(database="db2", reason="answers"))
+    for name in NAMES:
+        say_user(world, name, 0)
+    return world
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
+@given(SCRIPTS)
+def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]]) -> None:
+    world = begun()
+    for act, name, n in script:
+        ACTS[act](world, name, n)
+    world.calm()
+    for name in NAMES:
+        check(world, name)
+    running = {name: running.process for name, running in world.processes.items()}
+    world.restart(lose_news=False)
+    world.calm()
+    assert {name: running.process for name, running in world.processes.items()} == running
+
+
+def check(world: World, name: str) -> None:
+    """Compare with what the journal, read in order, says."""
+    wish: UserAdded | UserModified | None = None
+    request: StartRequested | StopRequested | RestartRequested | None = None
+    asked = 0
+    for seq, event in world.journal:
+        match event:
+            case UserAdded() | UserModified() if event.tenant == name:
+                wish = event
+            case UserDeleted() if event.tenant == name:
+                wish, request, asked = None, None, 0
+            case StartRequested() | StopRequested() | RestartRequested() if event.tenant == name:
+                request = event
+                asked = seq if isinstance(event, RestartRequested) else 0
+    running, tenant = world.processes.get(name), world.tenants.get(name)
+    wanted = wish is not None and not isinstance(request, StopRequested)
+    if wish and wish.settings.start == "manual" and request is None:
+        wanted = False
+    if not wanted or wish is None:
+        assert running is None
+        assert tenant is None or isinstance(tenant.state, state.Stopped | state.Gone)
+        return
+    assert tenant is not None
+    allowed = wish.settings.databases or DATABASES
+    if running is None:
+        assert isinstance(tenant.state, state.Waiting), tenant
+        no_release = world.shared.newest.get("shop") is None
+        pinned = wish.settings.pinned and world.shared.releases["shop-1.0"].package is None
+        assert no_release or pinned or all(world.status(database) != "DB_UP" for database in allowed)
+        return
+    assert running.ready
+    assert isinstance(tenant.state, state.Running)
+    assert tenant.state.run.process == running.process
+    assert running.order.database in allowed
+    assert world.status(running.order.database) != "DB_DOWN"
+    assert running.order.settings.env == wish.settings.env
+    assert not wish.settings.pinned or running.order.release == "shop-1.0"
+    assert int(running.order.stamp.rpartition("@")[2]) >= asked

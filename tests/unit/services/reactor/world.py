@@ -1,0 +1,287 @@
+"""A world for `decide`: a bus that delivers late, twice and out of order, processes that crash, restarts."""
+
+from dataclasses import dataclass, field
+
+from bus.events import (
+    AnyEvent,
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageReleased,
+    ProcReady,
+    ProcStarted,
+    ProcStopping,
+    ProcStuck,
+    UserDeleted,
+)
+from bus.model import PackageSettings
+from services.reactor.actions import (
+    AnyAction,
+    AnyNews,
+    BecameReady,
+    Ended,
+    Forget,
+    Found,
+    Heard,
+    Input,
+    Kill,
+    Process,
+    Publish,
+    SharedEvent,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    TenantEvent,
+    Terminate,
+    TimeCame,
+    WakeAt,
+    Withdraw,
+    Withdrawn,
+)
+from services.reactor.decide import settle
+from services.reactor.learn import learn
+from services.reactor.state import Idle, Tenant
+from services.reactor.wants import Shared, Verdict, share
+
+DATABASES = ("db1", "db2")
+BOOT = "boot"
+
+
+@dataclass
+class Running:
+    """A process in the world."""
+
+    process: Process
+    order: Spawn
+    ready: bool = False
+    told_to_stop: bool = False
+    deaf: bool = False
+    """Ignores SIGTERM."""
+
+
+@dataclass
+class World:
+    """Everything outside `decide`; nothing happens in it by itself."""
+
+    now: float = 1000.0
+    seq: int = 0
+    journal: list[tuple[int, AnyEvent]] = field(default_factory=list)
+    on_the_way: list[tuple[int, AnyEvent]] = field(default_factory=list)
+    news: list[AnyNews] = field(default_factory=list)
+    orders: dict[str, Spawn] = field(default_factory=dict)
+    processes: dict[str, Running] = field(default_factory=dict)
+    ever: set[tuple[str, Process]] = field(default_factory=set)
+    alarms: dict[str, float] = field(default_factory=dict)
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    shared: Shared = Shared()
+    forgotten: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.shared = self._shared()
+
+    @staticmethod
+    def _shared() -> Shared:
+        return Shared(databases={name: Verdict() for name in DATABASES})
+
+    # ------------------------------------------------ what others do
+
+    def say(self, event: AnyEvent) -> None:
+        """Put an event in the journal, and on the way to the reactor."""
+        self.journal_(event)
+        self.on_the_way.append((self.seq, event))
+
+    def journal_(self, event: AnyEvent) -> None:
+        self.seq += 1
+        self.journal.append((self.seq, event))
+
+    def deliver(self, index: int, *, keep: bool = False) -> None:
+        """Let the reactor hear one of the events on the way, whichever; `keep`: it will come again."""
+        if not self.on_the_way:
+            return
+        index %= len(self.on_the_way)
+        seq, event = self.on_the_way[index] if keep else self.on_the_way.pop(index)
+        if isinstance(event, SharedEvent):
+            self.shared = share(self.shared, seq, event)
+            for name in list(self.tenants):
+                self.react(name, None)
+        elif isinstance(event, TenantEvent):
+            self.react(event.tenant, Heard(seq=seq, event=event))
+
+    # ------------------------------------------------ what processes do
+
+    def begin(self, name: str, *, deaf: bool = False) -> None:
+        """Serve a Spawn."""
+        order = self.orders.pop(name, None)
+        if order is None:
+            return
+        assert name not in self.processes, f"{name} would run twice"
+        pid = 100 + len(self.ever)
+        process = Process(pid=pid, started=pid * 7, boot=BOOT)
+        self.ever.add((name, process))
+        self.processes[name] = Running(process, order, deaf=deaf)
+        self.news.append(Spawned(tenant=name, process=process, port=0))
+
+    def fail(self, name: str, *, never: bool = False) -> None:
+        if self.orders.pop(name, None):
+            self.news.append(SpawnFailed(tenant=name, reason="no memory", never=never))
+
+    def ready(self, name: str) -> None:
+        running = self.processes.get(name)
+        if running and not running.ready:
+            running.ready = True
+            self.news.append(BecameReady(tenant=name, process=running.process))
+
+    def end(self, name: str, code: int | None = 1, signal: str = "") -> None:
+        running = self.processes.pop(name, None)
+        if running:
+            self.news.append(Ended(tenant=name, process=running.process, code=code, signal=signal))
+
+    def hear(self) -> None:
+        """Let the reactor hear the next news of its processes; these come in order."""
+        if self.news:
+            news = self.news.pop(0)
+            self.react(news.tenant, news)
+
+    # ------------------------------------------------ time
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        for name, at in list(self.alarms.items()):
+            if at <= self.now:
+                del self.alarms[name]
+                self.react(name, TimeCame(tenant=name))
+
+    # ------------------------------------------------ the reactor
+
+    def react(self, name: str, heard: Input | None) -> None:
+        tenant = self.tenants.get(name) or Tenant(name=name)
+        if heard:
+            tenant = learn(tenant, heard, self.now)
+        tenant, actions = settle(tenant, self.shared, self.now)
+        self.tenants[name] = tenant
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: AnyAction) -> None:
+        name = action.tenant
+        match action:
+            case Publish():
+                self.journal_(action.event)
+            case Spawn():
+                assert name not in self.orders, f"{name} was asked for twice"
+                assert name not in self.processes, f"{name} would run twice"
+                self.orders[name] = action
+            case Withdraw():
+                if self.orders.pop(name, None):
+                    self.news.append(Withdrawn(tenant=name))
+            case Terminate() | Kill():
+                assert (name, action.process) in self.ever, "a stranger would be killed"
+                self._signal(action)
+            case WakeAt():
+                self.alarms[name] = action.at
+            case Forget():
+                assert name not in self.processes
+                self.forgotten.append(name)
+
+    def _signal(self, action: Terminate | Kill) -> None:
+        running = self.processes.get(action.tenant)
+        if running is None or running.process != action.process:
+            return
+        running.told_to_stop = True
+        if isinstance(action, Kill):
+            self.end(action.tenant, None, "SIGKILL")
+
+    def restart(self, *, lose_news: bool) -> None:
+        """Kill the reactor and start it again: it knows the journal, and what runs."""
+        self.orders.clear()
+        self.alarms.clear()
+        self.tenants.clear()
+        self.shared = self._shared()
+        kept = [news for news in self.news if isinstance(news, Ended)]
+        self.news.clear()
+        for seq, event in self.latest():
+            if isinstance(event, SharedEvent):
+                self.shared = share(self.shared, seq, event)
+            elif isinstance(event, TenantEvent):
+                self._learn(event.tenant, Heard(seq=seq, event=event))
+        for name, running in self.processes.items():
+            order = running.order
+            found = Found(
+                tenant=name,
+                process=running.process,
+                release=order.release,
+                database=order.database,
+                port=0,
+                ready=running.ready,
+                stamp=order.stamp,
+            )
+            self._learn(name, found)
+        if not lose_news:
+            for news in kept:
+                self._learn(news.tenant, news)
+        for name, tenant in list(self.tenants.items()):
+            said = tenant.said
+            if isinstance(tenant.state, Idle) and isinstance(said, ProcStarted | ProcReady | ProcStopping):
+                process = Process(pid=said.pid, started=getattr(said, "started", 0), boot="")
+                self._learn(name, Ended(tenant=name, process=process, code=None, signal=""))
+        for name in list(self.tenants):
+            self.react(name, None)
+
+    def _learn(self, name: str, heard: Input) -> None:
+        tenant = self.tenants.get(name) or Tenant(name=name)
+        self.tenants[name] = learn(tenant, heard, self.now)
+
+    def latest(self) -> list[tuple[int, AnyEvent]]:
+        """The newest event of each (family, subject), and of each deletion, in order."""
+        newest: dict[tuple[str, str], tuple[int, AnyEvent]] = {}
+        for seq, event in self.journal:
+            if isinstance(event, SharedEvent | TenantEvent) and not isinstance(event, ProcStuck):
+                newest[event.family, event.subject] = (seq, event)
+            if isinstance(event, UserDeleted):
+                newest["deleted", event.subject] = (seq, event)
+        return sorted(dict(newest.values()).items())
+
+    # ------------------------------------------------ when it calms down
+
+    def calm(self) -> None:
+        """Deliver everything, let all go well and enough time pass."""
+        while self.on_the_way:
+            self.deliver(0)
+        for _ in range(200):
+            self._settle_down()
+            if not self.alarms:
+                return
+            self.wait(max(0.0, min(self.alarms.values()) - self.now) + 0.001)
+        raise AssertionError(f"never calm: {self.tenants}")
+
+    def _settle_down(self) -> None:
+        busy = True
+        while busy:
+            for name in list(self.orders):
+                self.begin(name)
+            for name, running in list(self.processes.items()):
+                if running.told_to_stop and not running.deaf:
+                    self.end(name, 0)
+                elif not running.told_to_stop:
+                    self.ready(name)
+            busy = bool(self.news or self.orders)
+            while self.news:
+                self.hear()
+
+    def status(self, database: str) -> str:
+        """The truth about a database."""
+        for _, event in reversed(self.journal):
+            if isinstance(event, DbUp | DbDown | DbMisconfigured) and event.database == database:
+                return event.type
+        return "unknown"
+
+
+def release(version: str, app: str = "shop", stamp: str = "s") -> PackageReleased:
+    return PackageReleased(
+        release=f"{app}-{version}",
+        app=app,
+        version=version,
+        path=f"/packages/{app}/{version}",
+        settings=PackageSettings(entry="shop:make_app"),
+        stamp=stamp,
+    )
