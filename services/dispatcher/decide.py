@@ -56,6 +56,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Seconds without work after which a tenant is stuck."""
     verify: float
     """Seconds that a case must have been watched without a gap before it convicts."""
+    lead: float
+    """Seconds before its deadline at which a case is opened: `verify` and a look more, to be in time."""
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -105,7 +107,7 @@ def suspect(sight: Sight, at: float, rules: Rules) -> Case | None:
         (Kind.SILENT, sight.beat_every and sight.beat_at, sight.beat_every),  # who never beat owes no beats
     )
     for kind, since, allowed in claims:
-        if since and at - since >= allowed - rules.verify:
+        if since and at - since >= allowed - rules.lead:
             return Case(
                 kind=kind,
                 pid=sight.pid,

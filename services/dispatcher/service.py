@@ -37,7 +37,9 @@ class Dispatcher(Service):
         super().__init__(settings, bus)
         checks = settings.checks
         rules = Rules(
-            stuck_after=checks.stuck_after, verify=min(LOOKS * checks.interval, checks.stuck_after / 2)
+            stuck_after=checks.stuck_after,
+            verify=min(LOOKS * checks.interval, checks.stuck_after / 2),
+            lead=min((LOOKS + 1) * checks.interval, checks.stuck_after),
         )
         self._known: dict[str, ProcEvent] = {}
         """What each tenant runs, as the bus told last."""

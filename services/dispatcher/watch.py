@@ -27,7 +27,7 @@ class Watch:
 
     def look(self, now: float) -> None:
         """Look at all pages once."""
-        suspicious = self._pages.look(now - self._rules.stuck_after + self._rules.verify)
+        suspicious = self._pages.look(now - self._rules.stuck_after + self._rules.lead)
         for tenant in {*suspicious, *self.cases}:
             self._judge(tenant, now)
 

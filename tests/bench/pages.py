@@ -32,7 +32,7 @@ def look(count: int) -> float:
         fill(directory, count)
         pages = Pages(directory)
         pages.scan()
-        watch = Watch(Rules(stuck_after=5.0, verify=0.3), pages, {}, lambda _: None)
+        watch = Watch(Rules(stuck_after=5.0, verify=0.3, lead=0.4), pages, {}, lambda _: None)
         took = []
         for _ in range(LOOKS):
             begin = time.perf_counter()

@@ -9,7 +9,7 @@ from bus.events import ProcReady
 from services.dispatcher import decide
 from services.dispatcher.decide import Case, Evidence, Kind, Rules, Sight
 
-RULES = Rules(stuck_after=5.0, verify=0.3)
+RULES = Rules(stuck_after=5.0, verify=0.3, lead=0.4)
 IDLE = Sight(pid=7, started=70, ready_at=1.0, loops=10, requests=3)
 BUSY = structs.replace(IDLE, busy_since=100.0, loops=11)
 STOPPED = structs.replace(IDLE, stopped_since=100.0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.events import (
@@ -101,7 +101,9 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
 )
 
 SCRIPTS = st.lists(
-    st.tuples(st.integers(0, len(ACTS) - 1), st.sampled_from(NAMES), st.integers(0, 20)), max_size=60
+    st.tuples(st.integers(0, len(ACTS) - 1), st.sampled_from(NAMES), st.integers(0, 20)),
+    min_size=30,
+    max_size=120,
 )
 
 
@@ -111,11 +113,12 @@ def begun() -> World:
     world.say(DbUp(database="db1", reason="answers"))
     world.say(DbUp(database="db2", reason="answers"))
     for name in NAMES:
-        say_user(world, name, 0)
+        say_user(world, name, 5)
+    world.calm()
     return world
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
+@settings(max_examples=400, deadline=None)
 @given(SCRIPTS)
 def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]]) -> None:
     world = begun()
