@@ -19,6 +19,7 @@ NANO = 1_000_000_000
 
 _BUSY = int(Slot.BUSY_SINCE)  # a plain int: an enum's attribute would cost more than the look itself
 _STOPPED = int(Slot.STOPPED_SINCE)
+_EXITED = int(Slot.EXITED_AT)
 
 
 class Mapping(NamedTuple):
@@ -77,7 +78,11 @@ class Pages:
         Everything else about them is for `read`: this runs over every page several times a second.
         """
         limit = int(before * NANO)
-        found = [tenant for tenant, page in self._pages.items() if 0 < page[_BUSY] <= limit or page[_STOPPED]]
+        found = [
+            tenant
+            for tenant, page in self._pages.items()
+            if (0 < page[_BUSY] <= limit or page[_STOPPED]) and not page[_EXITED]
+        ]
         return [*found, *self._beating.difference(found)] if self._beating else found
 
     def read(self, tenant: str) -> Sight | None:
