@@ -1,0 +1,1 @@
+"""What shows how the product is used: the application `invoicing`, and the demo that runs it."""

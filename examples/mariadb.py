@@ -8,6 +8,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -125,7 +126,7 @@ class MariaDb:
         while True:
             try:
                 self.sql("SELECT 1")
-            except pymysql.err.OperationalError as error:
+            except (OSError, pymysql.err.OperationalError) as error:
                 if not self.running:
                     raise InstanceError(f"{SERVER} on port {self.port} ended: {self._log_tail()}") from error
                 if time.monotonic() > end:
@@ -172,6 +173,8 @@ class MariaDb:
     @contextmanager
     def session(self) -> Iterator[pymysql.cursors.Cursor]:
         """Open an administrator's session."""
+        with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaves its own socket open when this fails
+            probe.connect(str(self.socket))
         connection = pymysql.connect(
             unix_socket=str(self.socket),
             user=_me(),

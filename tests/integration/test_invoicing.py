@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from invoicing import money
@@ -23,22 +23,27 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from examples.mariadb import MariaDB
-from tests.harness import short_directory
+from examples.mariadb import MariaDb
+from tests.harness import free_port, short_directory
 
 
 @pytest.fixture(scope="module")
-def mariadb() -> Iterator[MariaDB]:
-    with short_directory() as directory, MariaDB(directory / "db") as server:
-        yield server
+def mariadb() -> Iterator[str]:
+    with short_directory() as directory:
+        server = MariaDb(directory / "db", free_port())
+        server.start()
+        try:
+            server.make_schema("shop", "shop", "p@ss/word")
+            yield f"mysql://shop:{quote('p@ss/word', safe='')}@127.0.0.1:{server.port}/shop"
+        finally:
+            server.stop()
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shop.db'}"
-    server: MariaDB = request.getfixturevalue("mariadb")
-    return server.url
+    return str(request.getfixturevalue("mariadb"))
 
 
 @pytest.fixture

@@ -16,10 +16,14 @@ HERE = Path(__file__).parent
 class Tenant(Protocol):
     """What tenantbus tells an application about the customer that it serves."""
 
-    name: str
-    release: str
-    plan: str
-    database_url: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def release(self) -> str: ...
+    @property
+    def plan(self) -> str: ...
+    @property
+    def database_url(self) -> str: ...
 
 
 def make_app(tenant: Tenant) -> Application:

@@ -1,0 +1,1 @@
+"""The documentation: some pages are written by hand, some drawn from the code by `generate`."""

@@ -1,0 +1,96 @@
+"""Writes the pages that are drawn from the code; with --check only tells which ones are out of date."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.main import main as command
+from services.reactor.diagram import render
+
+from docs.commands import commands
+from docs.reference import events, settings
+
+HERE = Path(__file__).parent
+
+NOTE = "<!-- Drawn from {source} by `make docs`: change it there. -->\n\n"
+
+
+def states() -> str:
+    return f"""# What becomes of a tenant
+
+Each arrow is a change of state that `services/reactor/decide.py` makes, found by trying every event in every
+state. The words are those of `bus ps`.
+
+```mermaid
+{render().strip()}
+```
+"""
+
+
+def decisions() -> str:
+    """List the ADRs by number, with their status."""
+    rows = [_decision(file) for file in sorted((HERE / "adr").glob("[0-9]*.md"))]
+    return "\n".join(
+        [
+            "# Decisions",
+            "",
+            "One page for each choice that somebody might want to question later.",
+            "",
+            "| Decision | Status |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _decision(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    title = lines[0].removeprefix("# ")
+    status = next((line for line in lines[1:] if "status" in line.lower() and ":" in line), "")
+    if not status:  # the status stands below a heading of its own
+        heading = next(i for i, line in enumerate(lines) if line.strip("# ").lower() == "status")
+        status = next(line for line in lines[heading + 1 :] if line.strip())
+    return f"| [{title}]({file.name}) | {status.rpartition(':')[2].strip(' *.')} |"
+
+
+PAGES: dict[str, tuple[str, Callable[[], str]]] = {
+    "events.md": ("bus/events.py", events),
+    "settings.md": ("bus/settings.py and bus/model.py", settings),
+    "commands.md": ("cli/", lambda: commands(command)),
+    "states.md": ("services/reactor/decide.py", states),
+    "adr/README.md": ("the files in docs/adr", decisions),
+}
+
+
+def render_page(name: str) -> str:
+    source, draw = PAGES[name]
+    return NOTE.format(source=source) + draw()
+
+
+def stale(directory: Path = HERE) -> list[str]:
+    """Name the pages in `directory` that differ from what the code says."""
+    return [name for name in PAGES if _text(directory / name) != render_page(name)]
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m docs.generate [--check]\n")
+        return 2
+    old = stale()
+    if arguments:
+        for name in old:
+            sys.stderr.write(f"docs/{name} is out of date; run: make docs\n")
+        return 1 if old else 0
+    for name in old:
+        (HERE / name).write_text(render_page(name), encoding="utf-8")
+        sys.stdout.write(f"wrote docs/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
