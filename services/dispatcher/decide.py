@@ -133,6 +133,11 @@ def deaf(sight: Sight, since: float, at: float) -> Case:
     )
 
 
+def explains(sight: Sight, at: float, rules: Rules) -> bool:
+    """Tell whether the page says why a tenant does not answer; then its own deadline counts, not HTTP's."""
+    return bool(sight.stopped_since) or (sight.busy_since > 0 and at - sight.busy_since >= rules.verify)
+
+
 def clears(case: Case, sight: Sight, after: Case | None) -> bool:
     """Tell whether a convicted process works again, `after` being its case after this look."""
     return case.convicted and after is None and sight.serving and case.is_about(sight)

@@ -55,6 +55,8 @@ class Watch:
         case = self.cases.get(tenant)
         if sight is None or not sight.serving or (case and case.kind is not Kind.DEAF):
             return  # the page tells more
+        if wrong and decide.explains(sight, now, self._rules):
+            return
         if case and not case.is_about(sight):
             case = None
         if not wrong:

@@ -184,6 +184,21 @@ def test_a_quiet_tenant_that_does_not_answer_is_stuck(short_dir: Path) -> None:
     asyncio.run(play())
 
 
+def test_a_long_pause_that_is_allowed_is_no_failed_check(short_dir: Path) -> None:
+    async def play() -> None:
+        scene = Scene(short_dir, stuck_after=30.0, http_every=0.2, http_timeout=0.3)
+        with scene.tenant():
+            async with scene.dispatcher() as dispatcher:
+                scene.say("/block/4")
+                await scene.nothing_heard(within=3.5)
+                assert (
+                    "acme" in dispatcher.rounds.round.suspect or "acme" in dispatcher.rounds.round.in_flight
+                )
+                assert not dispatcher.watch.cases
+
+    asyncio.run(play())
+
+
 def test_answers_with_errors_are_a_verdict_until_they_end(short_dir: Path) -> None:
     async def play() -> None:
         scene = Scene(short_dir, http_every=0.2)

@@ -171,6 +171,14 @@ def test_the_page_knows_better_than_a_failed_check() -> None:
     assert case.kind is Kind.BUSY
 
 
+@pytest.mark.parametrize(
+    ("sight", "at", "explained"),
+    [(IDLE, 200.0, False), (BUSY, 100.2, False), (BUSY, 100.3, True), (STOPPED, 100.0, True)],
+)
+def test_what_the_page_says_explains_silence(sight: Sight, at: float, explained: object) -> None:
+    assert decide.explains(sight, at, RULES) is explained
+
+
 def test_a_failed_check_is_forgotten_with_its_process() -> None:
     case = decide.deaf(IDLE, 100.0, 101.0)
     assert decide.follow(case, structs.replace(IDLE, pid=8), 102.0, RULES) is None
