@@ -173,7 +173,7 @@ def test_the_page_knows_better_than_a_failed_check() -> None:
 
 @pytest.mark.parametrize(
     ("sight", "at", "explained"),
-    [(IDLE, 200.0, False), (BUSY, 100.2, False), (BUSY, 100.3, True), (STOPPED, 100.0, True)],
+    [(IDLE, 200.0, False), (BUSY, 100.2, False), (BUSY, 100.4, True), (STOPPED, 100.0, True)],
 )
 def test_what_the_page_says_explains_silence(sight: Sight, at: float, explained: object) -> None:
     assert decide.explains(sight, at, RULES) is explained
