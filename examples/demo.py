@@ -1,0 +1,170 @@
+"""The demo: three tenants, their databases and all services in the foreground, until Ctrl-C.
+
+`make run-all` runs it. Databases and services end with it, also when it is killed.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from bus import settings as settings_file
+from bus.errors import BusError
+from bus.settings import Settings
+from examples import prepare
+from examples.mariadb import InstanceError, MariaDb
+from examples.pair import Pair
+from examples.prepare import Ports
+
+BUS = Path(sys.executable).with_name("bus")
+
+PATIENCE = 60.0
+"""Seconds after which a tenant that does not answer is named instead of waited for."""
+
+HINTS = """
+Try, in another terminal:
+  {bus} ps                                     what runs where
+  {bus} why acme                               how that came about
+  kill -9 $(cat {var}/tenants/acme/run/pid)    a crash: reload its page
+  make restart-dbwatch                         no tenant notices
+  mkdir {var}/tenants/umbrella; echo 'package = "invoicing"' > {var}/tenants/umbrella/tenant.toml
+                                               one more tenant
+"""
+
+DATABASE_HINTS = """\
+  kill -STOP $(cat {var}/mariadb/db1/pid)      a database hangs: its tenants move to the other one
+  kill -CONT $(cat {var}/mariadb/db1/pid)      and is back; after kill -9 the demo starts it again
+"""
+
+
+def main() -> int:
+    root, ports, mariadb = _arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        settings = _lay_out(root, ports, mariadb=mariadb)
+        pair = Pair(settings.state_dir / "mariadb", ports.databases, _say) if mariadb else None
+        with pair.running() if pair else nullcontext(), _services(settings) as services:
+            return _watch(settings, services, pair)
+    except KeyboardInterrupt:
+        return 0
+    except (BusError, InstanceError, prepare.ForeignFileError) as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+
+
+def _arguments() -> tuple[Path, Ports, bool]:
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument("root", nargs="?", type=Path, default=Path(), help="where tenantbus.toml and var/ go")
+    parser.add_argument("--sqlite", action="store_true", help="use SQLite although there is MariaDB")
+    parser.add_argument("--first-port", type=int, default=prepare.DEFAULT_PORTS.tenants[0])
+    parser.add_argument("--database-port", type=int, default=prepare.DEFAULT_PORTS.databases[0])
+    given = parser.parse_args()
+    first = given.first_port
+    ports = Ports(range(first, first + 99), (given.database_port, given.database_port + 1))
+    return given.root.resolve(), ports, MariaDb.available() and not given.sqlite
+
+
+def _lay_out(root: Path, ports: Ports, *, mariadb: bool) -> Settings:
+    settings = settings_file.load(prepare.write_settings(root, ports, mariadb=mariadb))
+    settings.prepare()
+    prepare.write_tenants(settings.tenants_dir)
+    if not mariadb:
+        _say("No MariaDB here: the tenants use an SQLite file, var/invoicing.db.")
+    for port, who in listeners(set(ports.tenants)).items():
+        _say(f"Port {port} is in use by {who}; tenants get others.")
+    return settings
+
+
+@contextmanager
+def _services(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """`bus up`, as long as the block runs."""
+    setpriv = shutil.which("setpriv")
+    services = subprocess.Popen(
+        [*([setpriv, "--pdeathsig=INT", "--"] if setpriv else []), BUS, "up"],
+        cwd=settings.root,
+        env={**os.environ, "TENANTBUS_CONFIG": settings.file},
+        start_new_session=True,  # a Ctrl-C is for us: services stop before their databases do
+    )
+    try:
+        yield services
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        _stop(services)
+
+
+def _stop(services: subprocess.Popen[bytes]) -> None:
+    services.send_signal(signal.SIGINT)
+    try:
+        services.wait(60)
+    except subprocess.TimeoutExpired:
+        services.kill()
+        services.wait()
+
+
+def _watch(settings: Settings, services: subprocess.Popen[bytes], pair: Pair | None) -> int:
+    """Tell what there is once it answers, and keep the databases going; gives the exit code of `bus up`."""
+    tenants = sorted(file.parent.name for file in settings.tenants_dir.glob("*/tenant.toml"))
+    patient_until = time.monotonic() + PATIENCE
+    told = False
+    while services.poll() is None:
+        if not told:
+            serving = {name: url for name in tenants if (url := _serving(settings, name))}
+            if len(serving) == len(tenants) or time.monotonic() > patient_until:
+                _tell(settings, tenants, serving, mariadb=pair is not None)
+                told = True
+        if pair:
+            pair.revive()
+        time.sleep(0.2)
+    return services.returncode
+
+
+def _serving(settings: Settings, tenant: str) -> str:
+    """Give the URL of a tenant whose page answers with 200 and is its own, else ""."""
+    with suppress(OSError, ValueError, HTTPException):
+        port = int((settings.tenants_dir / tenant / "run" / "port").read_text())
+        with closing(HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            page = answer.read()
+        if answer.status == HTTPStatus.OK and f"<b>{tenant}</b>".encode() in page:
+            return f"http://127.0.0.1:{port}/"
+    return ""
+
+
+def _tell(settings: Settings, tenants: list[str], serving: Mapping[str, str], *, mariadb: bool) -> None:
+    bus = os.path.relpath(BUS)
+    urls = [
+        f"  {name:<12} {serving.get(name) or f'does not answer: see {bus} why {name}'}" for name in tenants
+    ]
+    hints = HINTS + (DATABASE_HINTS if mariadb else "")
+    _say(
+        "\n".join(
+            [
+                "",
+                "The tenants, each a process of its own:",
+                *urls,
+                hints.format(bus=bus, var=os.path.relpath(settings.state_dir)),
+                "Ctrl-C stops everything.",
+                "",
+            ]
+        )
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
