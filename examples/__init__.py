@@ -1,1 +1,1 @@
-"""What shows how the product is used: the application `invoicing`, and the demo that runs it."""
+"""What shows the product at work: the demo, its application, its databases."""

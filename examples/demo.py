@@ -21,7 +21,7 @@ from bus.errors import BusError
 from bus.settings import Settings
 from examples import prepare
 from examples.mariadb import InstanceError, MariaDb
-from examples.pair import Pair
+from examples.pair import Pair, listeners
 from examples.prepare import Ports
 
 BUS = Path(sys.executable).with_name("bus")
