@@ -1,5 +1,6 @@
 """`python -m bus`: the broker as a process."""
 
+import gc
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ def main() -> None:
     broker.wake_on(woken.fileno())
     broker.say(ServiceUp(service="broker", pid=os.getpid(), version=version("tenantbus")))
     broker.round()
+    gc.freeze()  # what is here now stays: collections need not walk it again, and rounds wait less
     sdnotify.send("READY=1")
     while not stopped_by:
         broker.serve()

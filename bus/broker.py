@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 ROUND = 100
 """Messages taken in one round, at most: they share a transaction."""
+ROUND_EVENTS = 1_000
+"""Events after which a round takes no more: others must not wait longer than a few milliseconds."""
 PAGE = 1_000
 """Events in one answer, at most."""
 BEAT = 1.0
@@ -139,6 +141,8 @@ class Broker:
 
     def _take_messages(self) -> None:
         for _ in range(ROUND):
+            if len(self._intake) >= ROUND_EVENTS:
+                return
             try:
                 identity, *frames = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

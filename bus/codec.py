@@ -104,5 +104,5 @@ def _unpack(packed: bytes) -> Any:
 def _fit(raw: Any, shape: type[T]) -> T:
     try:
         return convert(raw, shape)
-    except ValidationError as error:
+    except (ValidationError, UnicodeError) as error:  # a key, or a checked text, that is no UTF-8
         raise DecodeError(str(error)) from None

@@ -34,6 +34,9 @@ class Intake:
         self._seqs: dict[tuple[str, int], int] = {}
         self._numbers: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def take(self) -> list[Record]:
         """Give the batch, and begin the next one."""
         records = self._records

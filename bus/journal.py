@@ -66,7 +66,7 @@ class Journal:
     def __init__(self, file: Path, first: int = 1) -> None:
         """Open the file, or make it so that its first event gets the seq `first`."""
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._db = sqlite3.connect(file, isolation_level=None)
+        self._db = sqlite3.connect(file, isolation_level=None, timeout=0.1)
         self.file = file
         try:
             self._prepare()
@@ -233,7 +233,7 @@ class Journal:
                     " AND seq NOT IN (SELECT seq FROM latest WHERE seq > ? AND seq <= ?)",
                     (self._swept, old[-1], self._swept, old[-1]),
                 )
-            self._db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum(1000)")  # execute() would free one page only
         more = len(old) == step
         self._swept = old[-1] if more else 0
         return more

@@ -36,15 +36,17 @@ class Highest:
     """
 
     def __init__(self, file: Path) -> None:
-        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.seq = int.from_bytes(os.pread(self._descriptor, 8, 0), "little")
+        self._file = os.fdopen(
+            os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0
+        )
+        self.seq = int.from_bytes(self._file.read(8), "little")
 
     def note(self, seq: int) -> None:
         self.seq = seq
-        os.pwrite(self._descriptor, seq.to_bytes(8, "little"), 0)
+        os.pwrite(self._file.fileno(), seq.to_bytes(8, "little"), 0)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
 
 class Ledger:

@@ -12,6 +12,8 @@ VERSION: Literal[1] = 1
 
 Number = Annotated[int, Meta(ge=0, le=2**53)]
 """Also what SQLite and JSON can hold."""
+Name = Annotated[str, Meta(pattern=r"^[!-~]{1,200}$")]
+"""Goes into the journal's tables, which hold UTF-8 only."""
 Text = Annotated[str, Meta(max_length=200)]
 
 
@@ -22,7 +24,7 @@ class Message(Struct, frozen=True, array_like=True, tag=True):
 class Publish(Message, frozen=True):
     """Client: items numbered `first`, `first` + 1, ...; I hold nothing older than `oldest` any more."""
 
-    instance: Text
+    instance: Name
     node: Text
     source: Text
     oldest: Number
@@ -69,12 +71,12 @@ class SeqAt(Question, frozen=True):
 
 
 class Commit(Question, frozen=True):
-    consumer: Text
+    consumer: Name
     seq: Number
 
 
 class Cursor(Question, frozen=True):
-    consumer: Text
+    consumer: Name
 
 
 class Answer(Message, frozen=True):

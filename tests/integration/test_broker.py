@@ -156,6 +156,7 @@ def test_what_is_said_and_asked_without_a_broker_waits(config: Path, settings: S
 
 def garbage() -> Iterator[list[bytes]]:
     chance = random.Random(1)
+    spoken = msgpack.unpackb(codec.pack_posted(up("db1"), 0))
     yield [b""]
     yield [b"", b"", b""]
     yield [msgpack.packb([1, ["Publish"], []])]
@@ -163,6 +164,12 @@ def garbage() -> Iterator[list[bytes]]:
     yield [msgpack.packb([1, ["Nonsense", 1], []])]
     yield [msgpack.packb([1, ["Publish", "x", "node", "liar", 1, 2**63], []])]
     yield [msgpack.packb([1, ["SeqAt", 1, "noon"], []])]
+    yield [
+        msgpack.packb(
+            [1, ["Publish", "\udcff", "node", "liar", 1, 1], [spoken]], unicode_errors="surrogateescape"
+        )
+    ]
+    yield [msgpack.packb([1, ["Commit", 1, "\udcff", 1], []], unicode_errors="surrogateescape")]
     yield [b"\x91" * 100_000]
     yield [codec.pack_frame(News("x", 0, 5))]
     good = codec.pack_frame(Publish("p", "node", "me", 1, 1), [codec.pack_posted(up("db1"), 0)])
