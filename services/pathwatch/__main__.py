@@ -1,0 +1,6 @@
+"""Runs pathwatch: python -m services.pathwatch."""
+
+from services.base import main
+from services.pathwatch.service import PathWatch
+
+main(PathWatch)
