@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.main import main as command
+from cli.main import bus as command
 from services.reactor.diagram import render
 
 from docs.commands import commands
