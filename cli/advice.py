@@ -1,0 +1,43 @@
+"""What happens next with a tenant, and what a person can do: pure."""
+
+from cli.render import duration
+from cli.view import TenantRow
+
+
+def advise(row: TenantRow, retry_in: float, log: str) -> list[str]:
+    """Give the lines that follow the chain of causes; `retry_in` in seconds, `log` names its directory."""
+    match row.state:
+        case "RUNNING" | "STARTING" | "STOPPING" | "EXITED" | "STUCK":
+            return _alive(row, log)
+        case "BACKOFF":
+            return [
+                f"It is started again in {duration(retry_in)}; `bus restart {row.tenant}` does so at once.",
+                f"What it said last is in {log}/.",
+            ]
+        case "FATAL":
+            return [
+                f"It failed too often, or said that it can never start. Next try in {duration(retry_in)}.",
+                f"What it said last is in {log}/. When that is put right: `bus start {row.tenant}`",
+            ]
+        case "WAITING":
+            return ["It starts as soon as what it waits for is there: see `bus db` and `bus check`."]
+        case "STOPPED":
+            return [f"It stays stopped. To start it: `bus start {row.tenant}`"]
+        case "INVALID":
+            return ["Correct that file, and it starts by itself."]
+        case _:
+            return ["Does the reactor run? See `bus services`."]
+
+
+def _alive(row: TenantRow, log: str) -> list[str]:
+    match row.state:
+        case "RUNNING" if row.reason:
+            return ["It serves, on its last good settings, until that is corrected."]
+        case "RUNNING":
+            return ["It serves. Nothing to do."]
+        case "STARTING":
+            return [f"It is starting. If that takes long: what it says is in {log}/."]
+        case "STUCK":
+            return ["The reactor ends it and starts it again. If that happens often, look for code that blocks."]
+        case _:
+            return ["It is on its way to its end, or to a new start: ask again in a moment."]

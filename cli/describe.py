@@ -1,0 +1,90 @@
+"""Each event in a few words: what matters to who reads along."""
+
+from bus.events import (
+    AnyEvent,
+    DbEvent,
+    JournalEvent,
+    PackageInvalid,
+    PackageReleased,
+    PackageWithdrawn,
+    ProcBackoff,
+    ProcEvent,
+    ProcExited,
+    ProcFatal,
+    ProcMoved,
+    ProcReady,
+    ProcStuck,
+    RequestEvent,
+    ServiceDown,
+    ServiceUp,
+    SettingsChanged,
+    SettingsInvalid,
+    UserAdded,
+    UserDeleted,
+    UserInvalid,
+    UserModified,
+)
+
+
+def describe(event: AnyEvent) -> str:
+    """Tell what an event says besides its type and subject."""
+    match event:
+        case ProcEvent():
+            return process(event)
+        case RequestEvent():
+            return f"by {event.by}"
+        case UserAdded() | UserModified():
+            return _tenant(event)
+        case UserInvalid() | PackageInvalid() | SettingsInvalid():
+            return mistake(event)
+        case DbEvent():
+            return f"{event.reason} ({event.latency * 1000:.0f} ms)" if event.latency else event.reason
+        case ServiceUp() | ServiceDown():
+            said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
+            return f"pid {event.pid}, {said}"
+        case JournalEvent():
+            return event.reason
+        case PackageReleased() | PackageWithdrawn() | UserDeleted() | SettingsChanged():
+            return ""
+
+
+def mistake(event: UserInvalid | PackageInvalid | SettingsInvalid) -> str:
+    """Tell where a file is wrong and why, as "tenant.toml:3: plan: reason"."""
+    name = event.file.rpartition("/")[2]
+    place = f"{name}:{event.line}" if event.line else name
+    return ": ".join(filter(None, (place, event.key, event.reason)))
+
+
+def process(event: ProcEvent) -> str:
+    """Tell about a tenant's process: which one, and what became of it."""
+    facts = [
+        f"pid {event.pid}" if event.pid else "",
+        event.release,
+        f"on {event.database}" if event.database and not isinstance(event, ProcMoved) else "",
+        f"port {event.port}" if event.port else "",
+    ]
+    return ": ".join(filter(None, (" ".join(filter(None, facts)), outcome(event))))
+
+
+def outcome(event: ProcEvent) -> str:
+    """Tell the reason of a process event, together with how it ended or what comes next."""
+    match event:
+        case ProcExited():
+            code = "" if event.code is None else f"exit code {event.code}"
+            return event.reason or event.signal or code
+        case ProcBackoff() | ProcFatal():
+            return f"{event.reason}; failure {event.failures}, next try after {event.retry_in:.2g} s"
+        case ProcMoved():
+            return ", ".join(filter(None, (f"{event.source} -> {event.target}", event.reason)))
+        case ProcStuck():
+            return ", ".join(filter(None, (f"for {event.stuck_for:.1f} s", event.reason)))
+        case ProcReady() if event.adopted:
+            return ", ".join(filter(None, ("found running", event.reason)))
+        case _:
+            return event.reason
+
+
+def _tenant(event: UserAdded | UserModified) -> str:
+    settings = event.settings
+    allowed = "" if settings.databases is None else f", databases {' '.join(settings.databases)}"
+    return f"{settings.package}, {settings.plan}{allowed}"

@@ -1,0 +1,24 @@
+"""Understands what --since may say."""
+
+import re
+from typing import NamedTuple
+
+UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class Ago(NamedTuple):
+    seconds: float
+
+
+class Seq(NamedTuple):
+    seq: int
+
+
+def parse(text: str) -> Ago | Seq:
+    """Read "10m", "90s", "1.5h", "2d" as a span of time, "1234" as a seq; raises ValueError."""
+    if text.isdecimal():
+        return Seq(int(text))
+    span = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text)
+    if not span:
+        raise ValueError(f"{text!r} is neither a time ago such as 90s, 10m, 2h, 1d nor a seq")
+    return Ago(float(span[1]) * UNITS[span[2]])

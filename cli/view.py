@@ -1,0 +1,209 @@
+"""Folds the newest events into the rows of a table: pure, so that it can be tested without a bus."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from bus.events import (
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    Envelope,
+    ProcBackoff,
+    ProcEvent,
+    ProcExited,
+    ProcFatal,
+    ProcMoved,
+    ProcReady,
+    ProcRecovered,
+    ProcStarted,
+    ProcStopped,
+    ProcStopping,
+    ProcStuck,
+    ProcWaiting,
+    ServiceDown,
+    ServiceUp,
+    UserDeleted,
+    UserEvent,
+    UserInvalid,
+)
+from cli.describe import mistake, outcome
+
+STATES: Mapping[type[ProcEvent], str] = {
+    ProcStarted: "STARTING",
+    ProcMoved: "STARTING",
+    ProcReady: "RUNNING",
+    ProcRecovered: "RUNNING",
+    ProcStuck: "STUCK",
+    ProcStopping: "STOPPING",
+    ProcExited: "EXITED",
+    ProcBackoff: "BACKOFF",
+    ProcFatal: "FATAL",
+    ProcWaiting: "WAITING",
+    ProcStopped: "STOPPED",
+}
+"""The word on screen for what a tenant's process was last said to do."""
+
+ALIVE = {"STARTING", "RUNNING", "STUCK", "STOPPING"}
+
+
+class TenantRow(NamedTuple):
+    tenant: str
+    state: str
+    pid: int | None
+    release: str | None
+    database: str | None
+    port: int | None
+    since: float | None
+    """Wall clock, seconds since the epoch."""
+    restarts: int
+    reason: str
+
+
+class DatabaseRow(NamedTuple):
+    database: str
+    state: str
+    since: float | None
+    reason: str
+    tenants: int
+    """How many tenants run on it."""
+
+
+class ServiceRow(NamedTuple):
+    service: str
+    state: str
+    pid: int | None
+    since: float | None
+    restarts: int | None
+    """Starts after a crash; None when no `bus up` counts them."""
+    reason: str
+
+
+class Process(NamedTuple):
+    """What was said last about a tenant's process."""
+
+    last: Envelope
+    run: Envelope | None
+    """The newest PROC_STARTED."""
+
+
+def tenants(
+    users: Iterable[Envelope], processes: Iterable[Envelope], starts: Iterable[Envelope], now: float
+) -> list[TenantRow]:
+    """Fold latest("USER_*"), latest("PROC_*") and latest("PROC_STARTED") into what `bus ps` shows."""
+    user = {envelope.subject: envelope for envelope in users}
+    run = {envelope.subject: envelope for envelope in starts}
+    process = {each.subject: Process(each, run.get(each.subject)) for each in processes}
+    rows = (_tenant(name, user.get(name), process.get(name), now) for name in sorted(user | process))
+    return [row for row in rows if row]
+
+
+def _tenant(name: str, user: Envelope | None, process: Process | None, now: float) -> TenantRow | None:
+    known = user is not None and not isinstance(user.event, UserDeleted)
+    row = _process(process, now) if process else None
+    if not known and (row is None or row.state not in ALIVE):
+        return None
+    if row is None:
+        row = _blank(name, user)
+    if user and isinstance(user.event, UserInvalid):
+        return _invalid(row, user, user.event)
+    return row
+
+
+def _blank(name: str, user: Envelope | None) -> TenantRow:
+    since = user.time if user else None
+    reason = "the reactor has said nothing about it yet"
+    return TenantRow(name, "UNKNOWN", None, None, None, None, since, 0, reason)
+
+
+def _invalid(row: TenantRow, user: Envelope, event: UserInvalid) -> TenantRow:
+    """Show what is wrong with the settings; a tenant that has good ones left goes on as it is."""
+    if row.state in {"STOPPED", "UNKNOWN"}:
+        return row._replace(state="INVALID", since=user.time, reason=mistake(event))
+    return row._replace(reason="; ".join(filter(None, (mistake(event), row.reason))))
+
+
+def _process(process: Process, now: float) -> TenantRow | None:
+    event = process.last.event
+    if not isinstance(event, ProcEvent):
+        return None
+    state = STATES[type(event)]
+    start = _start(process, event)
+    about = start.event if start and isinstance(start.event, ProcEvent) else event
+    alive = state in ALIVE
+    return TenantRow(
+        tenant=event.tenant,
+        state=state,
+        pid=event.pid or None if alive else None,
+        release=event.release or about.release or None,
+        database=event.database or about.database or None,
+        port=event.port or about.port or None,
+        since=start.time if start and state == "RUNNING" else process.last.time,
+        restarts=max(event.restarts, about.restarts),
+        reason=_reason(process.last, event, now),
+    )
+
+
+def _start(process: Process, event: ProcEvent) -> Envelope | None:
+    """Give the PROC_STARTED of the process that an event is about."""
+    start = process.run
+    if start and event.pid and isinstance(start.event, ProcStarted) and start.event.pid == event.pid:
+        return start
+    return None
+
+
+def _reason(envelope: Envelope, event: ProcEvent, now: float) -> str:
+    if isinstance(event, ProcReady | ProcRecovered):
+        return ""
+    if isinstance(event, ProcBackoff | ProcFatal):
+        wait = max(0.0, envelope.time + event.retry_in - now)
+        return f"{event.reason}; failure {event.failures}, next try in {wait:.0f} s"
+    return outcome(event)
+
+
+def databases(
+    names: Iterable[str], events: Iterable[Envelope], rows: Iterable[TenantRow]
+) -> list[DatabaseRow]:
+    """Fold latest("DB_*") and the tenants into what `bus db` shows, for the databases in the settings."""
+    known = {envelope.subject: envelope for envelope in events}
+    using = [row.database for row in rows if row.state in ALIVE]
+    return [_database(name, known.get(name), using.count(name)) for name in names]
+
+
+def _database(name: str, envelope: Envelope | None, count: int) -> DatabaseRow:
+    match envelope.event if envelope else None:
+        case DbUp(reason=reason):
+            state = "UP"
+        case DbDown(reason=reason):
+            state = "DOWN"
+        case DbMisconfigured(reason=reason):
+            state = "MISCONFIGURED"
+        case _:
+            state, reason = "UNKNOWN", "dbwatch has said nothing about it yet"
+    return DatabaseRow(name, state, envelope.time if envelope else None, reason, count)
+
+
+def services(names: Iterable[str], ups: Iterable[Envelope], downs: Iterable[Envelope]) -> list[ServiceRow]:
+    """Fold latest("SERVICE_UP") and latest("SERVICE_DOWN") into what `bus services` shows."""
+    up = {envelope.subject: envelope for envelope in ups}
+    down = {envelope.subject: envelope for envelope in downs}
+    return [_service(name, up.get(name), down.get(name)) for name in names]
+
+
+def _service(name: str, up: Envelope | None, down: Envelope | None) -> ServiceRow:
+    """A SERVICE_DOWN may arrive late: it counts for the process that it names only."""
+    started = up.event if up and isinstance(up.event, ServiceUp) else None
+    ended = down.event if down and isinstance(down.event, ServiceDown) else None
+    if up and started and not (down and ended and ended.pid == started.pid and down.seq > up.seq):
+        return ServiceRow(name, "RUNNING", started.pid, up.time, None, "")
+    if down and ended:
+        return ServiceRow(name, "STOPPED", None, down.time, None, ended.reason)
+    return ServiceRow(name, "UNKNOWN", None, None, None, "has said nothing yet")
+
+
+def present(users: Iterable[Envelope]) -> list[str]:
+    """Fold latest("USER_*") into the names of the tenants that there are."""
+    return sorted(
+        envelope.subject
+        for envelope in users
+        if isinstance(envelope.event, UserEvent) and not isinstance(envelope.event, UserDeleted)
+    )

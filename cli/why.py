@@ -1,0 +1,76 @@
+"""`bus why`: the chain of causes of a tenant's last state, and what can be done."""
+
+import sys
+import time
+
+import click
+
+from bus.api import Bus
+from bus.events import Envelope, ProcBackoff, ProcFatal
+from cli import view
+from cli.advice import advise
+from cli.helptext import examples
+from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
+from cli.session import load_settings, meant, on_bus
+from cli.tail import show_line
+from cli.world import tenants
+
+LONGEST = 100
+"""Events of a chain that are shown, at most."""
+
+
+@click.command(
+    short_help="Tell what led to a tenant's state, and what to do.",
+    epilog=examples("bus why acme", "bus why acme --json | jq '.[0]'"),
+)
+@click.argument("tenant")
+@click.option("--json", is_flag=True, help="The chain as an array of events, oldest first.")
+def why(tenant: str, *, json: bool) -> None:
+    """Tell what led to the last state of TENANT: each event was caused by the one before it.
+
+    Then what happens next, and what can be done.
+    """
+    settings = load_settings()
+
+    async def look(bus: Bus) -> tuple[view.TenantRow, list[Envelope]]:
+        rows = {row.tenant: row for row in await tenants(bus)}
+        row = rows[meant([tenant], rows, "tenant")[0]]
+        return row, await chain(bus, row.tenant)
+
+    row, causes = on_bus(settings, look)
+    if json:
+        print("[" + ",\n ".join(map(event_json, causes)) + "]")
+        return
+    tell(row, causes, str(settings.tenants_dir / row.tenant / "log"))
+
+
+async def chain(bus: Bus, tenant: str) -> list[Envelope]:
+    """Give what led to the newest event about a tenant, oldest first, that event last."""
+    newest = (await bus.latest("PROC_*", "USER_*", subject=tenant)).events
+    found = [max(newest, key=lambda envelope: envelope.seq)]
+    while found[0].cause and len(found) < LONGEST:
+        cause = found[0].cause
+        before = await bus.replay(after=cause - 1, limit=1)
+        if not before or before[0].seq != cause:
+            break
+        found.insert(0, before[0])
+    return found
+
+
+def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
+    show = show_line(dates=True)
+    for envelope in causes:
+        show(envelope)
+    if causes[0].cause:
+        print(f"(its cause, {causes[0].cause}, is in the journal no more)")
+    since = f" since {moment(row.since, time.time())}" if row.since else ""
+    state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
+    print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
+    for line in advise(row, _retry_in(causes[-1]), log):
+        print(line)
+
+
+def _retry_in(last: Envelope) -> float:
+    if isinstance(last.event, ProcBackoff | ProcFatal):
+        return max(0.0, last.time + last.event.retry_in - time.time())
+    return 0.0

@@ -1,0 +1,22 @@
+"""Asks the bus for the present, in the shape that the tables need."""
+
+import time
+
+from bus.api import Bus
+from cli import view
+
+SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
+"""tenantbus's own processes, in the order in which they are started."""
+
+
+async def tenants(bus: Bus) -> list[view.TenantRow]:
+    users = await bus.latest("USER_*")
+    processes = await bus.latest("PROC_*")
+    starts = await bus.latest("PROC_STARTED")
+    return view.tenants(users.events, processes.events, starts.events, time.time())
+
+
+async def services(bus: Bus) -> list[view.ServiceRow]:
+    ups = await bus.latest("SERVICE_UP")
+    downs = await bus.latest("SERVICE_DOWN")
+    return view.services(SERVICES, ups.events, downs.events)
