@@ -6,17 +6,18 @@ BIN := $(VENV)/bin
 SERVICES := broker pathwatch dbwatch dispatcher reactor
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-unit test-contract test-integration test-system test-wheel lint fmt bench \
+.PHONY: help run-all test test-unit test-contract test-integration test-system wheel lint fmt bench \
 	docs tail ps servers clean upgrade $(SERVICES:%=restart-%)
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
-	  | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+	  | awk -F'\t' '{ sub("%", "SERVICE", $$1); printf "  make %-18s %s\n", $$1, $$2 }'
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "tenantbus needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { $(MAKE) --no-print-directory python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
+	  || { $(MAKE) --no-print-directory python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -60,12 +61,16 @@ bench: $(VENV)/installed servers ## measure; prints a table
 docs: $(VENV)/installed ## write the generated references
 	@$(BIN)/python -m docs.generate
 
+wheel: $(VENV)/installed ## build the wheel into dist/
+	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
+
 tail: $(VENV)/installed ## show events as they come
 	@$(BIN)/bus tail
 
 ps: $(VENV)/installed ## show the tenants
 	@$(BIN)/bus ps
 
+restart-%: ## restart one service: broker, pathwatch, dbwatch, dispatcher or reactor
 $(SERVICES:%=restart-%): restart-%: $(VENV)/installed
 	@$(BIN)/bus service restart $*
 
