@@ -17,13 +17,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "tenantbus needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
-	  || { $(MAKE) --no-print-directory python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	  || { scripts/install-servers python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
-
-.PHONY: python3-venv
-python3-venv:
-	@scripts/install-servers python3-venv
 
 run-all: $(VENV)/installed ## set up everything, start it, print what to try, show events; Ctrl-C stops it all
 	@$(BIN)/python -m examples.demo
