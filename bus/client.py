@@ -50,7 +50,8 @@ class Client:
         self._inquirer = Inquirer(self._link.send)
         self._feed = Feed(self._fetch)
         self._news: Link | None = None
-        self._broker = self._former_broker = ""
+        self._broker = ""
+        self._former_brokers: set[str] = set()
 
     async def reach(self, within: float | None) -> None:
         """Wait until the broker answers; raises BusUnavailableError."""
@@ -133,6 +134,7 @@ class Client:
         dialed.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if kind == zmq.SUB:
             dialed.setsockopt(zmq.SUBSCRIBE, b"")
+            dialed.setsockopt(zmq.RCVHWM, 200)  # batches; what is dropped then is replayed
         else:
             dialed.setsockopt(zmq.IMMEDIATE, 1)  # while there is no broker, the outbox is our queue
         dialed.connect(endpoint)
@@ -169,10 +171,11 @@ class Client:
         news = heard.message
         if not isinstance(news, News):
             self._feed.refuse(DecodeError(f"unexpected {news!r}"))
-        elif news.broker != self._former_broker:  # what a dead broker's socket still held comes again
+        elif news.broker not in self._former_brokers:  # what a dead broker's socket still held comes again
             if news.broker != self._broker:
-                self._former_broker, self._broker = self._broker, news.broker
-                self._publisher.resend()
+                self._former_brokers.add(self._broker)
+                self._broker = news.broker
+                self._writable()
             self._feed.take(Batch(news.prev, news.head, self._checked(heard.items)))
 
     # ------------------------------------------------------------ items

@@ -50,8 +50,12 @@ def unpack_posted(raw: Any) -> tuple[Posted, AnyEvent]:
 
 
 def pack_item(topic: str, stamp: Stamp, data: dict[str, Any]) -> bytes:
+    """Pack an event for the journal and for all; raises DecodeError when its data cannot be packed again."""
     envelope = (VERSION, stamp.seq, stamp.id, stamp.time, stamp.node, stamp.source, stamp.cause)
-    packed: bytes = _packer.pack((topic, envelope, data))
+    try:
+        packed: bytes = _packer.pack((topic, envelope, data))
+    except ValueError as error:  # an unknown key's value may be nested more deeply than msgpack packs
+        raise DecodeError(str(error)) from None
     return packed
 
 

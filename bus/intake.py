@@ -61,16 +61,16 @@ class Intake:
         return Acked(publish.first, seqs)
 
     def _add(self, publish: Publish, n: int, raw: Any, now: float) -> int:
+        seq = self._known.head + len(self._records) + 1
         try:
             posted, _ = codec.unpack_posted(raw)
+            cause = posted.cause if posted.cause >= 0 else self._seq_of(publish.instance, -posted.cause)
+            stamp = Stamp(VERSION, seq, f"{publish.instance}:{n}", now, publish.node, publish.source, cause)
+            packed = codec.pack_item(posted.topic, stamp, posted.data)
         except DecodeError as error:
             self._refuse(publish.source, error)
             return 0
-        seq = self._known.head + len(self._records) + 1
-        cause = posted.cause if posted.cause >= 0 else self._seq_of(publish.instance, -posted.cause)
-        stamp = Stamp(VERSION, seq, f"{publish.instance}:{n}", now, publish.node, publish.source, cause)
         name, _, subject = posted.topic.partition(".")
-        packed = codec.pack_item(posted.topic, stamp, posted.data)
         self._records.append(Record(seq, now, name, subject, publish.instance, n, packed))
         self._seqs[publish.instance, n] = seq
         return seq

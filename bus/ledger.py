@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,14 +37,15 @@ class Highest:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = os.fdopen(
-            os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0
-        )
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self.seq = int.from_bytes(self._file.read(8), "little")
+        self.note(self.seq)  # takes its place on the disk now
 
     def note(self, seq: int) -> None:
         self.seq = seq
-        os.pwrite(self._file.fileno(), seq.to_bytes(8, "little"), 0)
+        with suppress(OSError):  # the disk was full from the start: then only a crash could give a seq twice
+            os.pwrite(self._file.fileno(), seq.to_bytes(8, "little"), 0)
 
     def close(self) -> None:
         self._file.close()
@@ -62,9 +64,14 @@ class Ledger:
         try:
             self._journal = Journal(file)
         except FAILURES as error:
-            self._fail(error, max(self.head, int(time.time() * 1000)))
+            self._fail(error, self._fresh(error))
         else:
             self._go_on(self._journal.head)
+
+    def _fresh(self, error: Exception) -> int:
+        """A seq that is above all that may have been given before."""
+        now = int(time.time() * 1000)
+        return max(self.head, now) if spoilt(error) else self.head or now
 
     def _go_on(self, head: int) -> None:
         """Go on after the journal's last event, or after later ones that it never got."""

@@ -27,12 +27,13 @@ class Link:
 
     def send(self, frame: bytes) -> bool:
         """Send without waiting; False means not now, and `writable` is called when it is worth a try."""
+        self._soon()
         try:
             self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
             self._blocked = True
-        self._soon()
-        return not self._blocked
+            return False
+        return True
 
     def close(self) -> None:
         self._loop.remove_reader(self._descriptor)

@@ -34,9 +34,8 @@ anything = st.recursive(
 
 
 def packed(event: Any) -> bytes:
-    posted, again = codec.unpack_posted(
-        msgpack.unpackb(codec.pack_posted(event, 3), unicode_errors="surrogateescape")
-    )
+    raw = msgpack.unpackb(codec.pack_posted(event, 3), unicode_errors="surrogateescape")
+    posted, again = codec.unpack_posted(raw)
     assert again == event
     return codec.pack_item(posted.topic, STAMP, posted.data)
 

@@ -96,3 +96,12 @@ def test_what_does_not_fit_is_refused_alone() -> None:
     journal.append(intake.take())
     assert intake.refused == {"liar": 2}
     assert intake.accept(Publish("p", "node", "liar", 1, 4), [None, item(5)], 0.0) == Acked(4, [0, 3])
+
+
+def test_what_cannot_be_packed_again_is_refused() -> None:
+    deep: Any = []
+    for _ in range(2_000):
+        deep = [deep]
+    topic, cause, data = item(1)
+    posted = [topic, cause, {**data, "unknown": deep}]
+    assert Intake(MemoryJournal()).accept(Publish("p", "node", "liar", 1, 1), [posted], 0.0) == Acked(1, [0])

@@ -122,14 +122,10 @@ def test_a_file_that_turns_out_to_be_spoilt_is_put_aside(ledger: Ledger, file: P
     assert types(ledger) == ["JOURNAL_RESET"]
     assert not ledger.degraded
     assert replay(ledger) == [300]
-    assert [
-        path.name for path in file.parent.glob("journal.db.corrupt-*") if path.suffix.startswith(".corrupt")
-    ]
+    assert list(file.parent.glob("journal.db.corrupt-*"))
 
 
-def test_a_journal_that_another_program_holds_is_waited_for_without_blocking(
-    ledger: Ledger, file: Path
-) -> None:
+def test_a_journal_that_another_program_holds_blocks_nobody(ledger: Ledger, file: Path) -> None:
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     ledger.append([record(3)])

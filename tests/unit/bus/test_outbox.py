@@ -84,9 +84,8 @@ def test_whatever_happens_the_far_end_gets_all_in_order(script: list[str], windo
             outbox.rewind()
         elif step == "ack":
             outbox.acknowledge(arrived)
-        elif batch := outbox.batch():
-            if step == "send" and batch[0] <= arrived + 1:
-                arrived = max(arrived, batch[0] + len(batch[1]) - 1)
+        elif (batch := outbox.batch()) and step == "send" and batch[0] <= arrived + 1:
+            arrived = max(arrived, batch[0] + len(batch[1]) - 1)
     assert arrived == added
     assert len(outbox) == 0
 
