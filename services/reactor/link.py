@@ -1,0 +1,167 @@
+"""The reactor's end of the connection to one fork server."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bus.events import PackageReleased
+from services.reactor import environment, identity
+from services.reactor.actions import Process
+from services.reactor.tenantbus_fork import wire
+from services.reactor.tenantbus_fork.wire import Outbox
+
+PROGRAM = Path(__file__).parent / "forkserver.py"
+BACKLOG = 4
+
+Message = dict[str, Any]
+
+
+class Link:
+    """Sends messages in order and tells what comes back; `lost` is called once, when the fork server is gone."""
+
+    def __init__(self, peer: socket.socket, heard: "Callable[[Link, Message, list[int]], None]") -> None:
+        self.release = self.stamp = ""
+        self.process: Process | None = None
+        self.broken = ""
+        """Why the release can never run."""
+        self.listed = asyncio.Event()
+        """Set when the fork server has told all that it had, and when it is gone."""
+        self.gone = asyncio.Event()
+        self._peer = peer
+        self._outbox = Outbox(peer)
+        self._heard = heard
+        self._loop = asyncio.get_running_loop()
+        peer.setblocking(False)
+        self._loop.add_reader(peer, self._read)
+
+    def ask(self, verb: str, descriptors: Sequence[int] = (), **message: Any) -> None:
+        """Send a message; raises wire.MessageTooLongError. A fork server that is gone is told of by `lost`."""
+        if self.gone.is_set():
+            return
+        with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
+            self._outbox.send({"ask": verb, **message}, descriptors)
+        self._write()
+
+    def close(self) -> None:
+        """Let go of the fork server, which goes on; harmless when repeated."""
+        if self._peer.fileno() >= 0:
+            self._loop.remove_reader(self._peer)
+            self._loop.remove_writer(self._peer)
+            self._peer.close()
+            self._outbox.close()
+
+    def _write(self) -> None:
+        with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
+            self._outbox.flush()
+            if self._outbox:
+                self._loop.add_writer(self._peer, self._write)
+            else:
+                self._loop.remove_writer(self._peer)
+
+    def _read(self) -> None:
+        while self._peer.fileno() >= 0:
+            try:
+                received = wire.receive(self._peer)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                received = None
+            if received is None:
+                return self.hang_up()
+            self._take(*received)
+
+    def _take(self, message: Message, descriptors: list[int]) -> None:
+        if message["say"] == "hello":
+            self.release, self.stamp = message["release"], message["stamp"]
+            self.process = Process(pid=message["pid"], started=message["started"], boot=message["boot"])
+            self.broken = message.get("broken", "")
+        elif message["say"] == "all":
+            self.listed.set()
+        self._heard(self, message, descriptors)
+
+    def hang_up(self) -> None:
+        """Count the fork server as gone, which is told."""
+        self.close()
+        self.gone.set()
+        self.listed.set()
+        self._heard(self, {"say": "lost"}, [])
+
+
+def connect(path: Path) -> socket.socket | None:
+    """Connect to a fork server; None when none is there."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    peer.setblocking(False)
+    try:
+        peer.connect(str(path))
+    except OSError:
+        peer.close()
+        return None
+    return peer
+
+
+def start(
+    path: Path, log: Path, package: PackageReleased, environ: Mapping[str, str]
+) -> tuple[int, socket.socket]:
+    """Start the release's fork server; gives its pid and a connection that it will find when it is ready.
+
+    Raises OSError when the interpreter cannot be started.
+    """
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+        pid = _spawn(path, log, package, environ, listener)
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        peer.connect(str(path))
+    return pid, peer
+
+
+def _spawn(
+    path: Path, log: Path, package: PackageReleased, environ: Mapping[str, str], listener: socket.socket
+) -> int:
+    words = [environment.interpreter(package), "-I", str(PROGRAM)]
+    words += ["--release", package.release, "--path", package.path, "--stamp", package.stamp]
+    words += ["--socket", str(path)]
+    if package.settings.entry:
+        words += ["--entry", package.settings.entry]
+    return os.posix_spawn(
+        words[0],
+        words,
+        environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, listener.fileno(), 3),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[number for number in signal.Signals if number not in {signal.SIGKILL, signal.SIGSTOP}],
+    )
+
+
+def reap_when_ended(pid: int) -> Callable[[], None]:
+    """See that a child does not stay a zombie; gives what ends the waiting for it."""
+    loop = asyncio.get_running_loop()
+    pidfd = os.pidfd_open(pid)
+
+    def stop_waiting() -> None:
+        nonlocal pidfd
+        if pidfd >= 0:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            pidfd = -1
+
+    def reap() -> None:
+        stop_waiting()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+    loop.add_reader(pidfd, reap)
+    return stop_waiting

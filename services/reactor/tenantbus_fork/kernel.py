@@ -1,0 +1,67 @@
+"""What Linux tells and does that Python has no call for."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from pathlib import Path
+
+PR_SET_NAME = 15  # prctl(2)
+PR_SET_CHILD_SUBREAPER = 36
+
+SYS_PIDFD_GETFD = 438  # the same number on all architectures
+
+OWN_DESCRIPTORS = 512
+"""The fork server's own descriptors begin here, so that a tenant lets go of all of them in one call."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def set_name(name: str) -> None:
+    """Name this process, as ps and top show it; 15 bytes are kept."""
+    _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Get the orphans of all our descendants as children, so that somebody reaps them."""
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def keep_high(descriptor: int) -> int:
+    """Move a descriptor of the fork server out of the way of the application's."""
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
+    os.close(descriptor)
+    return high
+
+
+def stat(pid: int) -> list[str] | None:
+    """Tell the fields of proc_pid_stat(5) from the third (state) on; None when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def started(pid: int) -> int:
+    """Tell the kernel start time of a process in clock ticks since boot; 0 when there is none."""
+    fields = stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def parent(pid: int) -> int:
+    """Tell the parent of a process; 0 when there is none."""
+    fields = stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def copy_descriptor(pidfd: int, number: int) -> int | None:
+    """Copy a descriptor of another process (pidfd_getfd(2)); None when it has none, or we may not."""
+    copy: int = _libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
+    return copy if copy >= 0 else None

@@ -1,0 +1,59 @@
+"""The score page, from its writers' side; services/score.py says what the numbers mean, and a test compares."""
+
+from __future__ import annotations
+
+import mmap
+import time
+
+SIZE = 4096
+MAGIC_VALUE = 0x7365_7261_6E74_0001
+
+MAGIC = 0
+PID = 1
+STARTED = 2
+READY_AT = 3
+BUSY_SINCE = 4
+LOOPS = 5
+REQUESTS = 6
+IN_FLIGHT = 7
+WEBSOCKETS = 8
+ERRORS = 9
+BEAT_AT = 10
+BEAT_EVERY = 11
+STOPPED_SINCE = 12
+EXITED_AT = 13
+STOPPING_AT = 14
+SLOTS = 15
+
+
+def open_page(descriptor: int) -> memoryview:
+    """Map a page for as long as the memoryview lives; each assignment to it is one store."""
+    return memoryview(mmap.mmap(descriptor, SIZE)).cast("Q")
+
+
+def scratch() -> memoryview:
+    """A page that nobody reads."""
+    return memoryview(mmap.mmap(-1, SIZE)).cast("Q")
+
+
+def put(descriptor: int, **slots: int) -> None:
+    """Store single numbers, given by the slots' names in small letters.
+
+    The page is mapped for this moment only: what the fork server has mapped, every tenant would inherit.
+    """
+    with mmap.mmap(descriptor, SIZE) as mapped, memoryview(mapped) as view, view.cast("Q") as page:
+        for name, value in slots.items():
+            page[globals()[name.upper()]] = value
+
+
+def begin(descriptor: int, pid: int, started: int) -> None:
+    """Begin the page anew for a process; a reader never takes the last one's numbers for this one's."""
+    with mmap.mmap(descriptor, SIZE) as mapped, memoryview(mapped) as view, view.cast("Q") as page:
+        for slot in range(SLOTS):
+            page[slot] = 0
+        page[PID], page[STARTED] = pid, started
+        page[MAGIC] = MAGIC_VALUE
+
+
+def now() -> int:
+    return time.monotonic_ns()

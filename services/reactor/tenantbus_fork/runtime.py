@@ -1,0 +1,137 @@
+"""The life of a tenant's process whose application is an `entry`: serve until SIGTERM, finish, end."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import inspect
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from tornado.httputil import HTTPServerConnectionDelegate
+
+from . import kernel, notify, page
+from .application import MakeApp
+from .serving import CountingServer, Score, ScoringSelector
+
+NEVER = 3
+"""Exit code of a tenant that can never start as things are."""
+
+LISTEN_BEGIN = 3
+"""The first passed descriptor (sd_listen_fds(3)): the unix socket; the TCP socket follows."""
+
+GOING_AWAY = 1001
+"""Close code of websockets (RFC 6455 section 7.4.1)."""
+
+LAST_WORDS = 1.0
+"""Seconds that clients have to answer our closing of their websockets."""
+
+SILENCE = 0.1
+"""Seconds that a connection accepted just before the end has to send its request."""
+
+
+class Tenant:
+    """What make_app gets."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.name: str = order["tenant"]
+        self.release: str = order["release"]
+        """app-version."""
+        self.plan: str = order["plan"]
+        """"paid" or "free"."""
+        self.settings: dict[str, str] = order["settings"]
+        """[env] of tenant.toml."""
+        self.database_url: str = order["env"].get("DATABASE_URL", "")
+
+
+def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
+    """Be the tenant; gives the exit code."""
+    kernel.set_name(order["tenant"])
+    random.seed()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGQUIT, all_threads=True)
+    score = page.open_page(page_descriptor)
+    loop = asyncio.SelectorEventLoop(ScoringSelector(score))
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_serve(Tenant(order), make_app, score, order["sockets"]))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    except SystemExit as end:
+        return exit_code(end)
+    except BaseException:  # noqa: BLE001  # whatever the application raised ends this process, and is shown
+        traceback.print_exc()
+        return NEVER
+    return 0
+
+
+def exit_code(end: SystemExit) -> int:
+    """Tell the code that sys.exit(...) means."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+async def _serve(tenant: Tenant, make_app: MakeApp, numbers: memoryview, sockets: int) -> None:
+    asked_to_stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
+    application = make_app(tenant)
+    if inspect.isawaitable(application):
+        application = await application
+    if not isinstance(application, HTTPServerConnectionDelegate):
+        raise TypeError(f"make_app gave {application!r}, which is no tornado.web.Application")
+    if not logging.getLogger().handlers:  # the application has no opinion of its own
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    server = CountingServer(application, xheaders=True)
+    server.count(Score(numbers))
+    for number in range(LISTEN_BEGIN, LISTEN_BEGIN + sockets):
+        listener = socket.socket(fileno=number)
+        listener.setblocking(False)
+        server.add_socket(listener)
+    notify.send("READY=1")
+    await asked_to_stop.wait()
+    notify.send("STOPPING=1")
+    await _finish(server, server.score)
+
+
+async def _finish(server: CountingServer, score: Score) -> None:
+    """Finish what was begun; how long that may take is up to whoever kills us."""
+    await asyncio.sleep(0)  # connections that the kernel has accepted for us already are still ours to take
+    server.drain()
+    for websocket in score.websockets:
+        websocket.close(GOING_AWAY, "restart")
+    await _until(lambda: not score.websockets, score, LAST_WORDS)
+    await _until(lambda: not score.in_flight, score, None)
+    await _until(lambda: not score.silent, score, SILENCE)
+    await _until(lambda: not score.in_flight, score, None)
+
+
+async def _until(done: Any, score: Score, within: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    end = None if within is None else loop.time() + within
+    while not done():
+        score.changed.clear()
+        left = None if end is None else end - loop.time()
+        try:
+            await asyncio.wait_for(score.changed.wait(), left)
+        except asyncio.TimeoutError:  # noqa: UP041  # 3.9 and 3.10 know it by this name only
+            return
+
+
+def leave(code: int) -> None:
+    """End a forked process without tearing down the heap that it shares."""
+    import atexit  # noqa: PLC0415  # what only the end needs
+
+    atexit._run_exitfuncs()  # noqa: SLF001  # as multiprocessing does after fork
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

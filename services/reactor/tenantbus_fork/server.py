@@ -1,0 +1,327 @@
+"""The fork server: forks tenants on request, reaps them, and tells the reactor, now or when it is back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import kernel, notify, page, wire
+from .child import Birth
+from .ward import Ward
+
+LONELY = 60.0
+"""Seconds without a reactor and without tenants after which a fork server ends."""
+
+GOODBYE = 5.0
+"""Seconds that the reactor has to hang up on a fork server that cannot work."""
+
+Message = dict[str, Any]
+
+
+class ForkServer:
+    """One release's parent of its tenants. `serve` comes back twice: in each child, and at the end."""
+
+    def __init__(self, about: Message, listener: socket.socket, notified: str) -> None:
+        self._about = about
+        """What `hello` is answered with."""
+        self._listener = listener
+        self._notified = notified
+        self._notify = _high(notify.listen(notified))
+        self._peer: socket.socket | None = None
+        self._outbox: wire.Outbox
+        self._wards: dict[str, Ward] = {}
+        self._by_pid: dict[int, Ward] = {}
+        self._born: Birth | None = None
+        self._ending = self._retired = False
+        self._wake, wake_up = socket.socketpair()
+        self._wake, self._wake_up = _high(self._wake), _high(wake_up)
+        self._selector = selectors.PollSelector()  # which, unlike epoll, needs no descriptor
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._notify, selectors.EVENT_READ, self._hear_tenants)
+        self._selector.register(self._wake, selectors.EVENT_READ, self._reap)
+
+    def serve(self) -> Birth | None:
+        """Work until told to quit (None), or until this is a new tenant's process (what it was born for)."""
+        signal.set_wakeup_fd(self._wake_up.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _notice)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while not self._ending:
+            lonely = not self._peer and not self._by_pid
+            ready = self._selector.select(LONELY if lonely else None)
+            if not ready and lonely:
+                break
+            for key, events in ready:
+                handle: Callable[[int], None] = key.data
+                handle(events)
+                if self._born:
+                    return self._born
+            self._ending = self._ending or (self._retired and not self._by_pid)
+        say("ends")
+        return None
+
+    def give_up(self, reason: str) -> None:
+        """Tell the reactor that this release cannot run, and wait a while for it to hang up."""
+        say(reason)
+        self._about["broken"] = reason
+        if not self._selector.select(LONELY):
+            return
+        self._accept(0)
+        if self._peer:
+            self._peer.settimeout(GOODBYE)
+            with contextlib.suppress(OSError):
+                while wire.receive(self._peer):
+                    pass
+
+    def begin_again(self, command: list[str], listener_at: int) -> None:
+        """Become another program on the same control socket; never returns."""
+        Path(self._notified).unlink()
+        os.dup2(self._listener.fileno(), listener_at)
+        os.execv(command[0], command)  # noqa: S606  # a fork server that imports no application
+
+    # ------------------------------------------------------------ the reactor
+
+    def _accept(self, _: int) -> None:
+        peer, _address = self._listener.accept()
+        peer.setblocking(False)
+        self._part()
+        self._peer = _high(peer)
+        self._outbox = wire.Outbox(self._peer)
+        self._selector.register(self._peer, selectors.EVENT_READ, self._talk)
+        self._say(say="hello", **self._about)
+        for ward in self._wards.values():
+            self._say(ward.sockets, say="have", **ward.described())
+        self._say(say="all")
+
+    def _part(self) -> None:
+        if self._peer:
+            self._selector.unregister(self._peer)
+            self._peer.close()
+            self._outbox.close()
+            self._peer = None
+
+    def _talk(self, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._flush()
+        while self._peer and not self._born:
+            try:
+                received = wire.receive(self._peer)
+            except BlockingIOError:
+                return
+            except OSError:
+                received = None
+            if received is None:
+                return self._part()
+            self._obey(*received)
+
+    def _obey(self, message: Message, descriptors: list[int]) -> None:
+        descriptors = [kernel.keep_high(descriptor) for descriptor in descriptors]
+        verb = message.pop("ask")
+        if verb == "spawn":
+            self._spawn(message, descriptors)
+        elif verb == "served":
+            self._became_ready(message)
+        elif verb == "heard":
+            self._forget_exit(message)
+        elif verb == "drop":
+            self._drop(message["tenant"])
+        elif verb == "retire":
+            self._retired, self._about["socket"] = True, message["socket"]
+        elif verb == "quit":
+            self._ending = True
+        else:
+            say(f"does not understand {verb!r}")
+
+    def _say(self, descriptors: list[int] | None = None, **message: Any) -> None:
+        if not self._peer:
+            return
+        try:
+            self._outbox.send(message, descriptors or ())
+        except OSError:
+            return self._part()
+        self._expect()
+
+    def _flush(self) -> None:
+        try:
+            self._outbox.flush()
+        except OSError:
+            return self._part()
+        self._expect()
+
+    def _expect(self) -> None:
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
+        self._selector.modify(self._peer, events, self._talk)
+
+    # ------------------------------------------------------------ tenants
+
+    def _spawn(self, order: Message, descriptors: list[int]) -> None:
+        tenant = order["tenant"]
+        former = self._wards.get(tenant)
+        command = order["command"]
+        if former and former.pid:
+            self._refuse(tenant, descriptors, f"it still runs as pid {former.pid}", never=False)
+        elif command and not shutil.which(command[0], path=order["env"].get("PATH", os.environ.get("PATH"))):
+            self._refuse(tenant, descriptors, f"command: {command[0]}: no such program", never=True)
+        else:
+            if former:
+                former.close()
+            order["env"]["NOTIFY_SOCKET"] = self._notified
+            self._fork(order, descriptors[0], descriptors[1:])
+
+    def _refuse(self, tenant: str, descriptors: list[int], reason: str, *, never: bool) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._say(say="failed", tenant=tenant, reason=reason, never=never)
+
+    def _fork(self, order: Message, score: int, sockets: list[int]) -> None:
+        may_go, go = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(may_go)
+            os.close(go)
+            self._refuse(order["tenant"], [score, *sockets], f"fork: {error.strerror}", never=False)
+            return
+        if pid == 0:
+            os.close(go)
+            self._let_go()
+            self._born = Birth(order, sockets, score, may_go)
+            return
+        os.close(may_go)
+        ward = Ward(order, score, sockets, pid)
+        self._wards[ward.tenant] = self._by_pid[pid] = ward
+        page.begin(score, pid, ward.started)
+        self._write_down(ward, order["pid_file"])
+        self._say(say="spawned", **ward.identity())
+        os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
+        os.close(go)
+
+    def _write_down(self, ward: Ward, file: str) -> None:
+        """Write the pid file, by which a tenant is found when its fork server is gone."""
+        draft = f"{file}.new"
+        try:
+            with open(draft, "w", encoding="utf-8") as written:
+                json.dump({**ward.facts, **ward.identity(), "boot": self._about["boot"]}, written)
+                written.write("\n")
+            os.replace(draft, file)
+        except OSError as error:  # a full disk is no reason to leave a customer without service
+            say(f"{file}: {error.strerror}")
+
+    def _let_go(self) -> None:
+        """In a child: nothing of the fork server's may be closed, or called, by accident later."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for ours in (self._listener, self._notify, self._wake, self._wake_up, self._peer):
+            if ours:
+                ours.detach()
+
+    def _became_ready(self, message: Message) -> None:
+        ward = self._by_pid.get(message["pid"])
+        if ward and not ward.ready:
+            ward.ready = True
+            page.put(ward.score, ready_at=page.now())
+
+    def _forget_exit(self, message: Message) -> None:
+        ward = self._wards.get(message["tenant"])
+        if ward and ward.exit and ward.exit["pid"] == message["pid"]:
+            ward.exit = None
+
+    def _drop(self, tenant: str) -> None:
+        ward = self._wards.get(tenant)
+        if ward and not ward.pid:
+            del self._wards[tenant]
+            ward.close()
+
+    # ------------------------------------------------------------ what becomes of them
+
+    def _reap(self, _: int) -> None:
+        try:
+            while self._wake.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            ward = self._by_pid.get(found.si_pid)
+            if ward:
+                self._changed(ward, found.si_code, found.si_status)
+
+    def _changed(self, ward: Ward, code: int, status: int) -> None:
+        if code == os.CLD_STOPPED:
+            page.put(ward.score, stopped_since=page.now())
+        elif code == os.CLD_CONTINUED:
+            page.put(ward.score, stopped_since=0)
+        elif code in {os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED}:
+            page.put(ward.score, exited_at=page.now(), stopped_since=0)
+            del self._by_pid[ward.pid]
+            ward.end(code, status)
+            self._say(say="ended", **ward.exit)
+
+    def _hear_tenants(self, _: int) -> None:
+        while True:
+            try:
+                pid, said = notify.receive(self._notify)
+            except BlockingIOError:
+                return
+            ward = self._ancestor(pid)
+            if ward:
+                self._note(ward, said)
+
+    def _ancestor(self, pid: int) -> Ward | None:
+        """Find the tenant that a process belongs to; a sender that has ended already belongs to nobody."""
+        while pid > 1:
+            ward = self._by_pid.get(pid)
+            if ward:
+                return ward
+            pid = kernel.parent(pid)
+        return None
+
+    def _note(self, ward: Ward, said: dict[str, str]) -> None:
+        if said.get("READY") == "1" and not ward.ready:
+            self._became_ready({"pid": ward.pid})
+            self._say(say="ready", **ward.identity())
+        if said.get("WATCHDOG_USEC", "").isdigit():
+            ward.watchdog = int(said["WATCHDOG_USEC"])
+        if said.get("WATCHDOG") == "1":
+            page.put(ward.score, beat_at=page.now(), beat_every=1000 * ward.watchdog)
+        if said.get("STOPPING") == "1":
+            page.put(ward.score, stopping_at=page.now())
+
+    def close(self) -> None:
+        """Remove what is ours on the disk; the control socket only while it is still ours."""
+        Path(self._notified).unlink(missing_ok=True)
+        control = Path(self._about["socket"])
+        if control.exists() and control.stat().st_ino == self._about["inode"]:
+            control.unlink()
+
+
+def say(text: str) -> None:
+    """Write a line to our log."""
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} fork server {os.getpid()}: {text}\n")
+    sys.stderr.flush()
+
+
+def _notice(*_: object) -> None:
+    """The wake-up descriptor is what counts; without a handler there would be none."""
+
+
+def _high(ours: socket.socket) -> socket.socket:
+    moved = socket.socket(fileno=kernel.keep_high(ours.detach()))
+    moved.setblocking(False)
+    return moved

@@ -1,0 +1,53 @@
+"""What a fork server keeps about one tenant."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from . import kernel
+
+
+class Ward:
+    """A tenant's process while it lives, its exit until the reactor has heard of it, and its sockets."""
+
+    def __init__(self, order: dict[str, Any], score: int, sockets: list[int], pid: int) -> None:
+        self.tenant: str = order["tenant"]
+        self.facts = {key: order[key] for key in ("release", "database", "port", "stamp")}
+        self.watchdog: int = order["watchdog"]
+        """WATCHDOG_USEC; counts from the first beat on, since many programs send none."""
+        self.score, self.sockets = score, sockets
+        self.pid = pid
+        """0 when the process has ended."""
+        self.started = kernel.started(pid)
+        self.ready = False
+        self.exit: dict[str, Any] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        return {"tenant": self.tenant, "pid": self.pid, "started": self.started}
+
+    def described(self) -> dict[str, Any]:
+        return {**self.identity(), **self.facts, "ready": self.ready, "exit": self.exit}
+
+    def end(self, code: int, status: int) -> None:
+        """Take down how the process ended: `code` and `status` as waitid(2) tells them."""
+        exited = code == os.CLD_EXITED
+        self.exit = {
+            **self.identity(),
+            "code": status if exited else None,
+            "signal": "" if exited else signal_name(status),
+        }
+        self.pid = 0
+
+    def close(self) -> None:
+        for descriptor in (self.score, *self.sockets):
+            os.close(descriptor)
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11; real-time signals have no names of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

@@ -1,0 +1,103 @@
+"""Everything that a tenant's process has started, also what has left its session and lost its parents."""
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from services.reactor import identity
+from services.reactor.actions import Process
+from services.reactor.tenantbus_fork import kernel
+
+ENDED = "ZX"
+"""States of processes that have ended and wait to be reaped, proc_pid_stat(5)."""
+
+
+class Marks(NamedTuple):
+    """How a process is known for a tenant's when its parents are gone: what it has inherited."""
+
+    tenant: str
+    run: Path
+    page: Path
+
+    def are_on(self, pid: int) -> bool:
+        """Look for the tenant's environment (kept over exec) and score page (kept over fork)."""
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if f"TENANT={self.tenant}".encode() in environment and any(
+                value.startswith(f"NOTIFY_SOCKET={self.run}/fork/".encode()) for value in environment
+            ):
+                return True
+            maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return False
+        return any(line.removesuffix(" (deleted)").endswith(f" {self.page}") for line in maps.splitlines())
+
+
+class Kin(NamedTuple):
+    parent: int
+    session: int
+    started: int
+
+
+def living() -> dict[int, Kin]:
+    """Tell all processes that have not ended."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = kernel.stat(int(name))
+            if fields and fields[0] not in ENDED:
+                found[int(name)] = Kin(int(fields[1]), int(fields[3]), int(fields[19]))
+    return found
+
+
+def members(main: Process, parent: int, marks: Marks, others: Collection[int]) -> list[Process]:
+    """Tell what lives of a tenant.
+
+    `parent` is the pid of its fork server, 0 if that is gone; `others` are pids of processes known for
+    something else: tenants and fork servers. Once the main process is gone, its session's number alone
+    proves nothing: it may be somebody else's.
+    """
+    table = living()
+    alive = main.pid in table and table[main.pid].started == main.started
+    found = {main.pid} if alive else set()
+    found |= {
+        pid for pid, kin in table.items() if kin.session == main.pid and (alive or kin.parent == parent != 0)
+    }
+    found |= set(_below(found, table))
+    strangers = table.keys() - found - set(others) - {os.getpid()}
+    found |= {pid for pid in strangers if marks.are_on(pid)}
+    found |= set(_below(found, table))
+    return [
+        Process(pid=pid, started=table[pid].started, boot=identity.boot_id()) for pid in found - set(others)
+    ]
+
+
+def _below(roots: Collection[int], table: dict[int, Kin]) -> Iterator[int]:
+    children: dict[int, list[int]] = {}
+    for pid, kin in table.items():
+        children.setdefault(kin.parent, []).append(pid)
+    waiting = list(roots)
+    while waiting:
+        below = children.pop(waiting.pop(), [])
+        yield from below
+        waiting += below
+
+
+def may_have_orphans(fork_server: int, known: Collection[int]) -> bool:
+    """Tell quickly whether a fork server has children that are no tenants: only then is a search needed.
+
+    Whatever a tenant leaves behind becomes its fork server's child (PR_SET_CHILD_SUBREAPER, prctl(2)).
+    """
+    try:
+        children = Path(f"/proc/{fork_server}/task/{fork_server}/children").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return any(int(pid) not in known for pid in children.split())
+
+
+def kill(processes: Collection[Process]) -> None:
+    """End them at once; who is gone already, or somebody else by now, is left alone."""
+    for process in processes:
+        identity.send(process, signal.SIGKILL)
