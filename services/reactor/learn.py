@@ -211,13 +211,13 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
 
 
 def _wish(tenant: Tenant, seq: int, event: UserAdded | UserModified | UserDeleted) -> Tenant:
+    if isinstance(event, UserDeleted) and seq > tenant.order.seq:
+        # what people asked for concerned the tenant that is gone, not one that may get its name
+        tenant = structs.replace(tenant, order=Order(seq=seq, asked=tenant.order.asked))
     if seq <= tenant.wish.seq:
         return tenant
     if isinstance(event, UserDeleted):
-        wish = structs.replace(tenant.wish, seq=seq, present=False)
-        # what people asked for concerned the tenant that is gone, not one that may get its name
-        order = tenant.order if tenant.order.seq > seq else Order(seq=seq, asked=tenant.order.asked)
-        return structs.replace(tenant, wish=wish, order=order)
+        return structs.replace(tenant, wish=structs.replace(tenant.wish, seq=seq, present=False))
     record = tenant.record if tenant.wish.present else Record()
     wish = Wish(seq=seq, present=True, settings=event.settings, stamp=_stamp(event))
     return structs.replace(tenant, wish=wish, record=record)

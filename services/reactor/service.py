@@ -48,7 +48,9 @@ class Reactor(Service):
         head, events = await sense.present(self.bus)
         for envelope in events:
             self.tenants.recall(envelope)
-        self.tenants.begin(await self._forks.adopt())
+        found = await self._forks.adopt()
+        await asyncio.sleep(0)  # what ended while nobody listened is told now
+        self.tenants.begin(found)
         self._events = await self.bus.subscribe(*sense.FOLLOWED, after=head)
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
 

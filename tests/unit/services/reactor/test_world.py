@@ -1,4 +1,4 @@
-"""Whatever the world does: no tenant runs twice, no stranger is killed, and in the end runs what is wanted."""
+"""Whatever the world does: nobody runs twice, no stranger is killed, in the end runs what is wanted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import TenantSettings
-from services.reactor import state
+from tests.unit.services.reactor.truth import check
 from tests.unit.services.reactor.world import DATABASES, World, release
 
 NAMES = ("acme", "bolt")
@@ -75,7 +75,7 @@ def say_stuck(world: World, name: str, n: int) -> None:
 
 
 def hear(world: World, _: str, n: int) -> None:
-    for _ in range(n % 4 + 1):
+    for _turn in range(n % 4 + 1):
         world.hear()
 
 
@@ -131,43 +131,3 @@ def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]]) -> N
     world.restart(lose_news=False)
     world.calm()
     assert {name: running.process for name, running in world.processes.items()} == running
-
-
-def check(world: World, name: str) -> None:
-    """Compare with what the journal, read in order, says."""
-    wish: UserAdded | UserModified | None = None
-    request: StartRequested | StopRequested | RestartRequested | None = None
-    asked = 0
-    for seq, event in world.journal:
-        match event:
-            case UserAdded() | UserModified() if event.tenant == name:
-                wish = event
-            case UserDeleted() if event.tenant == name:
-                wish, request, asked = None, None, 0
-            case StartRequested() | StopRequested() | RestartRequested() if event.tenant == name:
-                request = event
-                asked = seq if isinstance(event, RestartRequested) else 0
-    running, tenant = world.processes.get(name), world.tenants.get(name)
-    wanted = wish is not None and not isinstance(request, StopRequested)
-    if wish and wish.settings.start == "manual" and request is None:
-        wanted = False
-    if not wanted or wish is None:
-        assert running is None
-        assert tenant is None or isinstance(tenant.state, state.Stopped | state.Gone)
-        return
-    assert tenant is not None
-    allowed = wish.settings.databases or DATABASES
-    if running is None:
-        assert isinstance(tenant.state, state.Waiting), tenant
-        no_release = world.shared.newest.get("shop") is None
-        pinned = wish.settings.pinned and world.shared.releases["shop-1.0"].package is None
-        assert no_release or pinned or all(world.status(database) != "DB_UP" for database in allowed)
-        return
-    assert running.ready
-    assert isinstance(tenant.state, state.Running)
-    assert tenant.state.run.process == running.process
-    assert running.order.database in allowed
-    assert world.status(running.order.database) != "DB_DOWN"
-    assert running.order.settings.env == wish.settings.env
-    assert not wish.settings.pinned or running.order.release == "shop-1.0"
-    assert int(running.order.stamp.rpartition("@")[2]) >= asked

@@ -4,9 +4,6 @@ from dataclasses import dataclass, field
 
 from bus.events import (
     AnyEvent,
-    DbDown,
-    DbMisconfigured,
-    DbUp,
     PackageReleased,
     ProcReady,
     ProcStarted,
@@ -48,7 +45,7 @@ BOOT = "boot"
 
 
 @dataclass
-class Running:
+class Program:
     """A process in the world."""
 
     process: Process
@@ -69,11 +66,11 @@ class World:
     on_the_way: list[tuple[int, AnyEvent]] = field(default_factory=list)
     news: list[AnyNews] = field(default_factory=list)
     orders: dict[str, Spawn] = field(default_factory=dict)
-    processes: dict[str, Running] = field(default_factory=dict)
+    processes: dict[str, Program] = field(default_factory=dict)
     ever: set[tuple[str, Process]] = field(default_factory=set)
     alarms: dict[str, float] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
-    shared: Shared = Shared()
+    shared: Shared = field(default_factory=Shared)
     forgotten: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -118,7 +115,7 @@ class World:
         pid = 100 + len(self.ever)
         process = Process(pid=pid, started=pid * 7, boot=BOOT)
         self.ever.add((name, process))
-        self.processes[name] = Running(process, order, deaf=deaf)
+        self.processes[name] = Program(process, order, deaf=deaf)
         self.news.append(Spawned(tenant=name, process=process, port=0))
 
     def fail(self, name: str, *, never: bool = False) -> None:
@@ -248,13 +245,13 @@ class World:
         while self.on_the_way:
             self.deliver(0)
         for _ in range(200):
-            self._settle_down()
+            self.settle_down()
             if not self.alarms:
                 return
             self.wait(max(0.0, min(self.alarms.values()) - self.now) + 0.001)
         raise AssertionError(f"never calm: {self.tenants}")
 
-    def _settle_down(self) -> None:
+    def settle_down(self) -> None:
         busy = True
         while busy:
             for name in list(self.orders):
@@ -267,13 +264,6 @@ class World:
             busy = bool(self.news or self.orders)
             while self.news:
                 self.hear()
-
-    def status(self, database: str) -> str:
-        """The truth about a database."""
-        for _, event in reversed(self.journal):
-            if isinstance(event, DbUp | DbDown | DbMisconfigured) and event.database == database:
-                return event.type
-        return "unknown"
 
 
 def release(version: str, app: str = "shop", stamp: str = "s") -> PackageReleased:

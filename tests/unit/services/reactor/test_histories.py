@@ -1,0 +1,264 @@
+"""Named histories: each to its end, broken off anywhere, with each event doubled, with each pair swapped."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import pytest
+
+from bus.events import (
+    AnyEvent,
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageWithdrawn,
+    ProcStuck,
+    RestartRequested,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserModified,
+)
+from bus.model import TenantSettings
+from tests.unit.services.reactor.truth import check
+from tests.unit.services.reactor.world import World, release
+
+ACME = "acme"
+Step: TypeAlias = AnyEvent | Callable[[World], object]
+
+
+def added(**settings: object) -> UserAdded:
+    return UserAdded(
+        tenant=ACME,
+        path="/t",
+        settings=TenantSettings(package="shop", **settings),  # type: ignore[arg-type]  # a table of cases
+        stamp="1",
+        secrets="s1",
+    )
+
+
+def modified(secrets: str = "s1", **settings: object) -> UserModified:
+    return UserModified(
+        tenant=ACME,
+        path="/t",
+        settings=TenantSettings(package="shop", **settings),  # type: ignore[arg-type]  # a table of cases
+        stamp="2",
+        secrets=secrets,
+    )
+
+
+def up(database: str) -> DbUp:
+    return DbUp(database=database, reason="answers")
+
+
+def down(database: str) -> DbDown:
+    return DbDown(database=database, reason="no answer")
+
+
+def calm(world: World) -> None:
+    """Let everything under way come to its end, without time passing."""
+    world.settle_down()
+
+
+def crash(world: World) -> None:
+    world.end(ACME, None, "SIGSEGV")
+    world.settle_down()
+
+
+def die(world: World) -> None:
+    """End as a program does that can never start."""
+    world.end(ACME, 3)
+    world.settle_down()
+
+
+def crash_unseen(world: World) -> None:
+    world.end(ACME, None, "SIGKILL")
+
+
+def reactor_killed(world: World) -> None:
+    world.restart(lose_news=False)
+
+
+def reactor_killed_and_news_lost(world: World) -> None:
+    world.restart(lose_news=True)
+
+
+def cannot_spawn(world: World) -> None:
+    world.fail(ACME)
+    world.hear()
+
+
+def spawned(world: World) -> None:
+    world.begin(ACME)
+    world.hear()
+
+
+def turns_deaf(world: World) -> None:
+    if ACME in world.processes:
+        world.processes[ACME].deaf = True
+
+
+def stuck(world: World) -> None:
+    program = world.processes.get(ACME)
+    if program:
+        process = program.process
+        world.say(ProcStuck(tenant=ACME, pid=process.pid, started=process.started, stuck_for=5.1))
+        world.deliver(-1)
+
+
+def a_minute(world: World) -> None:
+    world.wait(60.0)
+
+
+START = StartRequested(tenant=ACME, by="ann")
+STOP = StopRequested(tenant=ACME, by="ann")
+RESTART = RestartRequested(tenant=ACME, by="ann")
+DELETED = UserDeleted(tenant=ACME)
+BASE: tuple[Step, ...] = (release("1.0"), up("db1"), up("db2"))
+RUNNING: tuple[Step, ...] = (*BASE, added(), calm)
+
+HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
+    "everything_comes_in_another_order": ((added(), up("db2"), calm, release("1.0"), up("db1")), "RUNNING"),
+    "crash": ((*RUNNING, crash), "RUNNING"),
+    "crash_loop": ((*RUNNING, *[crash] * 9), "RUNNING"),
+    "crash_before_ready": ((*BASE, added(), spawned, crash), "RUNNING"),
+    "can_never_start": ((*RUNNING, die, die), "RUNNING"),
+    "can_never_start_and_is_released": ((*RUNNING, die, START, calm), "RUNNING"),
+    "cannot_spawn": ((*BASE, added(), cannot_spawn, cannot_spawn), "RUNNING"),
+    "stop": ((*RUNNING, STOP, calm), "STOPPED"),
+    "stop_twice": ((*RUNNING, STOP, calm, STOP), "STOPPED"),
+    "stop_and_start": ((*RUNNING, STOP, calm, START), "RUNNING"),
+    "start_while_it_stops": ((*RUNNING, STOP, START), "RUNNING"),
+    "start_while_it_runs": ((*RUNNING, START), "RUNNING"),
+    "stop_while_it_waits_for_its_turn": ((*BASE, added(), STOP), "STOPPED"),
+    "stop_while_it_starts": ((*BASE, added(), spawned, STOP), "STOPPED"),
+    "stop_and_start_while_it_waits_for_its_turn": ((*BASE, added(), STOP, START), "RUNNING"),
+    "stop_of_a_deaf_one": ((*RUNNING, turns_deaf, STOP, calm), "STOPPED"),
+    "stop_in_backoff": ((*RUNNING, crash, crash, STOP), "STOPPED"),
+    "restart": ((*RUNNING, RESTART, calm), "RUNNING"),
+    "restart_of_a_stopped_one": ((*RUNNING, STOP, calm, RESTART), "RUNNING"),
+    "restart_in_backoff": ((*RUNNING, crash, crash, RESTART), "RUNNING"),
+    "manual": ((*BASE, added(start="manual")), "STOPPED"),
+    "manual_started": ((*BASE, added(start="manual"), START, calm), "RUNNING"),
+    "manual_crashed": ((*BASE, added(start="manual"), START, calm, crash), "RUNNING"),
+    "stopped_before_it_was_added": ((*BASE, STOP, added()), "STOPPED"),
+    "deleted": ((*RUNNING, DELETED, calm), "STOPPED"),
+    "deleted_and_added_again": ((*RUNNING, STOP, DELETED, added(), calm), "RUNNING"),
+    "deleted_in_backoff": ((*RUNNING, crash, crash, DELETED), "STOPPED"),
+    "settings_changed": ((*RUNNING, modified(env={"A": "1"}), calm), "RUNNING"),
+    "secrets_changed": ((*RUNNING, modified(secrets="s2"), calm), "RUNNING"),
+    "settings_changed_while_it_starts": ((*BASE, added(), spawned, modified(env={"A": "1"})), "RUNNING"),
+    "pinned": ((*RUNNING, release("1.1"), modified(databases=("db2",)), calm), "RUNNING"),
+    "release_withdrawn": ((*RUNNING, PackageWithdrawn(release="shop-1.0"), calm), "RUNNING"),
+    "release_withdrawn_and_crash": ((*RUNNING, PackageWithdrawn(release="shop-1.0"), crash), "WAITING"),
+    "new_release_after_fatal": ((*RUNNING, die, release("1.1"), calm), "RUNNING"),
+    "database_down": ((*RUNNING, down("db1"), down("db2"), up("db1"), calm), "RUNNING"),
+    "all_databases_down": ((*RUNNING, down("db1"), calm, down("db2"), calm), "WAITING"),
+    "all_databases_down_and_back": ((*RUNNING, down("db1"), down("db2"), calm, up("db2")), "RUNNING"),
+    "crash_with_all_databases_down": ((*RUNNING, crash_unseen, down("db1"), down("db2")), "WAITING"),
+    "databases_misconfigured": (
+        (
+            *RUNNING,
+            DbMisconfigured(database="db1", reason="access denied", key=""),
+            DbMisconfigured(database="db2", reason="access denied", key=""),
+            calm,
+        ),
+        "RUNNING",
+    ),
+    "stuck": ((*RUNNING, stuck, calm), "RUNNING"),
+    "stuck_while_it_stops": ((*RUNNING, turns_deaf, STOP, stuck), "STOPPED"),
+    "reactor_killed": ((*RUNNING, reactor_killed), "RUNNING"),
+    "reactor_killed_while_it_waits_for_its_turn": ((*BASE, added(), reactor_killed), "RUNNING"),
+    "reactor_killed_while_it_starts": ((*BASE, added(), spawned, reactor_killed), "RUNNING"),
+    "reactor_killed_while_it_stops": ((*RUNNING, turns_deaf, STOP, reactor_killed), "STOPPED"),
+    "reactor_killed_in_backoff": ((*RUNNING, crash, crash, reactor_killed), "RUNNING"),
+    "reactor_killed_and_crash": ((*RUNNING, crash_unseen, reactor_killed), "RUNNING"),
+    "reactor_killed_and_crash_unseen": ((*RUNNING, crash_unseen, reactor_killed_and_news_lost), "RUNNING"),
+    "a_stable_minute": ((*RUNNING, crash, crash, a_minute, calm, a_minute, crash), "RUNNING"),
+}
+
+
+def live(world: World, step: Step, *, twice: bool = False) -> None:
+    if callable(step):
+        step(world)
+        return
+    world.say(step)
+    if twice:
+        world.deliver(-1, keep=True)
+    world.deliver(-1)
+
+
+def end(world: World, shown: str | None = None) -> None:
+    world.calm()
+    check(world, ACME)
+    if shown and ACME in world.tenants:
+        assert world.tenants[ACME].state.shown == shown
+
+
+@pytest.fixture(params=HISTORIES)
+def history(request: pytest.FixtureRequest) -> tuple[Sequence[Step], str]:
+    return HISTORIES[request.param]
+
+
+def test_to_its_end(history: tuple[Sequence[Step], str]) -> None:
+    steps, shown = history
+    world = World()
+    for step in steps:
+        live(world, step)
+    end(world, shown)
+
+
+def test_broken_off_anywhere(history: tuple[Sequence[Step], str]) -> None:
+    steps, _ = history
+    for length in range(len(steps)):
+        world = World()
+        for step in steps[:length]:
+            live(world, step)
+        end(world)
+
+
+def test_each_event_twice(history: tuple[Sequence[Step], str]) -> None:
+    steps, shown = history
+    for doubled in range(len(steps)):
+        world = World()
+        for index, step in enumerate(steps):
+            live(world, step, twice=index == doubled)
+        end(world, shown)
+
+
+def test_each_event_again_at_the_end(history: tuple[Sequence[Step], str]) -> None:
+    steps, shown = history
+    world = World()
+    for step in steps:
+        live(world, step)
+    world.on_the_way.extend(world.journal)
+    end(world, shown)
+
+
+def test_each_two_events_swapped(history: tuple[Sequence[Step], str]) -> None:
+    steps, shown = history
+    for first, second in zip(range(len(steps)), range(1, len(steps)), strict=False):
+        one, other = steps[first], steps[second]
+        if callable(one) or callable(other):
+            continue
+        world = World()
+        for step in steps[:first]:
+            live(world, step)
+        world.say(one)
+        world.say(other)
+        world.deliver(-1)
+        world.deliver(-1)
+        for step in steps[second + 1 :]:
+            live(world, step)
+        end(world, shown)
+
+
+def test_the_reactor_killed_after_each_step(history: tuple[Sequence[Step], str]) -> None:
+    steps, shown = history
+    for at in range(len(steps)):
+        world = World()
+        for index, step in enumerate(steps):
+            live(world, step)
+            if index == at:
+                world.restart(lose_news=False)
+        end(world, shown)

@@ -1,0 +1,91 @@
+"""What should run, found another way: from the journal alone, read in order once everything is over."""
+
+from dataclasses import dataclass, field
+
+from bus.events import (
+    AnyEvent,
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageReleased,
+    PackageWithdrawn,
+    RestartRequested,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserModified,
+)
+from services.reactor.state import Gone, Running, Stopped, Waiting
+from tests.unit.services.reactor.world import DATABASES, World
+
+
+@dataclass
+class Truth:
+    """What was said last about one tenant, and about what it shares with others."""
+
+    wish: UserAdded | UserModified | None = None
+    request: StartRequested | StopRequested | RestartRequested | None = None
+    asked: int = 0
+    databases: dict[str, AnyEvent] = field(default_factory=dict)
+    releases: set[str] = field(default_factory=set)
+
+    def read(self, seq: int, event: AnyEvent, name: str) -> None:
+        match event:
+            case UserAdded() | UserModified() if event.tenant == name:
+                self.wish = event
+            case UserDeleted() if event.tenant == name:
+                self.wish, self.request, self.asked = None, None, 0
+            case StartRequested() | StopRequested() | RestartRequested() if event.tenant == name:
+                self.request = event
+                self.asked = seq if isinstance(event, RestartRequested) else 0
+            case DbUp() | DbDown() | DbMisconfigured():
+                self.databases[event.database] = event
+            case PackageReleased():
+                self.releases.add(event.release)
+            case PackageWithdrawn():
+                self.releases.discard(event.release)
+            case _:
+                pass
+
+    @property
+    def wanted(self) -> bool:
+        if self.wish is None or isinstance(self.request, StopRequested):
+            return False
+        return self.wish.settings.start != "manual" or self.request is not None
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        return (self.wish.settings.databases if self.wish else None) or DATABASES
+
+    @property
+    def can_start(self) -> bool:
+        pinned = self.wish and self.wish.settings.pinned
+        releases = self.releases & {f"shop-{pinned}"} if pinned else self.releases
+        return bool(releases) and any(isinstance(self.databases[name], DbUp) for name in self.allowed)
+
+
+def check(world: World, name: str) -> None:
+    """Compare what runs with the truth."""
+    truth = Truth()
+    for seq, event in world.journal:
+        truth.read(seq, event, name)
+    program, tenant = world.processes.get(name), world.tenants.get(name)
+    if truth.wish is None or not truth.wanted:
+        assert program is None
+        assert tenant is None or isinstance(tenant.state, Stopped | Gone)
+        return
+    assert tenant is not None
+    if program is None:
+        assert isinstance(tenant.state, Waiting)
+        assert not truth.can_start
+        return
+    assert isinstance(tenant.state, Running)
+    assert tenant.state.run.process == program.process
+    assert program.ready
+    order, settings = program.order, truth.wish.settings
+    assert order.database in truth.allowed
+    assert not isinstance(truth.databases[order.database], DbDown)
+    assert order.settings.env == settings.env
+    assert not settings.pinned or order.release == f"shop-{settings.pinned}"
+    assert int(order.stamp.rpartition("@")[2]) >= truth.asked
