@@ -5,13 +5,12 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bus.events import PackageReleased
-from services.reactor import environment, identity
+from services.reactor import environment
 from services.reactor.actions import Process
 from services.reactor.tenantbus_fork import wire
 from services.reactor.tenantbus_fork.wire import Outbox
@@ -20,14 +19,24 @@ PROGRAM = Path(__file__).parent / "forkserver.py"
 BACKLOG = 4
 
 Message = dict[str, Any]
+Heard: TypeAlias = "Callable[[Link, Message, list[int]], None]"
 
 
 class Link:
-    """Sends messages in order and tells what comes back; `lost` is called once, when the fork server is gone."""
+    """Sends messages in order and tells what comes back; the last that comes is {"say": "lost"}."""
 
-    def __init__(self, peer: socket.socket, heard: "Callable[[Link, Message, list[int]], None]") -> None:
-        self.release = self.stamp = ""
-        self.process: Process | None = None
+    def __init__(
+        self,
+        peer: socket.socket,
+        heard: Heard,
+        release: str = "",
+        stamp: str = "",
+        process: Process | None = None,
+    ) -> None:
+        self.release, self.stamp, self.process = release, stamp, process
+        """Known from the start of one that we started, else when it has said hello."""
+        self.socket = ""
+        """Path of its control socket, as it says."""
         self.broken = ""
         """Why the release can never run."""
         self.listed = asyncio.Event()
@@ -41,7 +50,7 @@ class Link:
         self._loop.add_reader(peer, self._read)
 
     def ask(self, verb: str, descriptors: Sequence[int] = (), **message: Any) -> None:
-        """Send a message; raises wire.MessageTooLongError. A fork server that is gone is told of by `lost`."""
+        """Send a message; raises wire.MessageTooLongError. That the fork server is gone is told otherwise."""
         if self.gone.is_set():
             return
         with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
@@ -73,20 +82,29 @@ class Link:
             except ConnectionError:
                 received = None
             if received is None:
-                return self.hang_up()
+                self.hang_up()
+                return
             self._take(*received)
 
     def _take(self, message: Message, descriptors: list[int]) -> None:
         if message["say"] == "hello":
-            self.release, self.stamp = message["release"], message["stamp"]
-            self.process = Process(pid=message["pid"], started=message["started"], boot=message["boot"])
-            self.broken = message.get("broken", "")
+            self._greet(message)
         elif message["say"] == "all":
             self.listed.set()
-        self._heard(self, message, descriptors)
+        else:
+            self._heard(self, message, descriptors)
+
+    def _greet(self, hello: Message) -> None:
+        self.release, self.stamp, self.socket = hello["release"], hello["stamp"], hello["socket"]
+        self.process = Process(pid=hello["pid"], started=hello["started"], boot=hello["boot"])
+        self.broken = hello.get("broken", "")
+        if self.broken:
+            self.hang_up()
 
     def hang_up(self) -> None:
-        """Count the fork server as gone, which is told."""
+        """Count the fork server as gone, which is told; harmless when repeated."""
+        if self.gone.is_set():
+            return
         self.close()
         self.gone.set()
         self.listed.set()
@@ -144,24 +162,3 @@ def _spawn(
         setsigmask=[],
         setsigdef=[number for number in signal.Signals if number not in {signal.SIGKILL, signal.SIGSTOP}],
     )
-
-
-def reap_when_ended(pid: int) -> Callable[[], None]:
-    """See that a child does not stay a zombie; gives what ends the waiting for it."""
-    loop = asyncio.get_running_loop()
-    pidfd = os.pidfd_open(pid)
-
-    def stop_waiting() -> None:
-        nonlocal pidfd
-        if pidfd >= 0:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-            pidfd = -1
-
-    def reap() -> None:
-        stop_waiting()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-
-    loop.add_reader(pidfd, reap)
-    return stop_waiting

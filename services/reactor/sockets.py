@@ -151,7 +151,7 @@ class ListeningSockets:
 
 
 def take_from(pidfd: int) -> list[int]:
-    """Copy the listening sockets of a tenant whose parent has died; none where the kernel does not allow it."""
+    """Copy the listening sockets of a tenant whose parent has died; none where that is not allowed."""
     copies = [kernel.copy_descriptor(pidfd, number) for number in (LISTEN_BEGIN, LISTEN_BEGIN + 1)]
     kept = []
     for copy in filter(None, copies):
@@ -220,7 +220,7 @@ def _held_by(port: int) -> str:
     }
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(link) in inodes:
+            if str(link.readlink()) in inodes:
                 return f", pid {link.parts[2]} has it"
         except OSError:  # it ended, or is not ours to look at
             continue

@@ -15,12 +15,9 @@ from typing import Any
 
 MakeApp = Callable[[Any], Any]
 
-REQUESTS = (
-    b"GET / HTTP/1.1\r\nHost: warm\r\n\r\n",
-    b"GET /none HTTP/1.1\r\nHost: warm\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: warm\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    b"Content-Length: 3\r\n\r\na=b",
-)
+GET = "GET {} HTTP/1.1\r\nHost: warm\r\n\r\n"
+POST = "POST / HTTP/1.1\r\nHost: warm\r\nContent-Length: 3\r\nContent-Type: {}\r\n\r\na=b"
+REQUESTS = (GET.format("/"), GET.format("/none"), POST.format("application/x-www-form-urlencoded"))
 
 
 class BrokenError(Exception):

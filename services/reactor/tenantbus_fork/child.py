@@ -55,7 +55,7 @@ def settle_in(birth: Birth) -> int:
 
 
 def _take_descriptors(birth: Birth) -> None:
-    """0 to 2: nothing and the log; 3 and 4: the sockets; 5: the score page; of the fork server's own, none."""
+    """0 to 2: nothing and the log; 3 and 4: sockets; 5: the score page; of the fork server's own, none."""
     log = os.open(birth.order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -1,4 +1,4 @@
-"""The score page, from its writers' side; services/score.py says what the numbers mean, and a test compares."""
+"""The score page from its writers' side; services/score.py tells its meaning, a test compares."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ class ForkServer:
                 handle(events)
                 if self._born:
                     return self._born
-            self._ending = self._ending or (self._retired and not self._by_pid)
+            if self._retired and not self._by_pid:
+                self._ending = True
         say("ends")
         return None
 
@@ -120,7 +121,8 @@ class ForkServer:
             except OSError:
                 received = None
             if received is None:
-                return self._part()
+                self._part()
+                return
             self._obey(*received)
 
     def _obey(self, message: Message, descriptors: list[int]) -> None:
@@ -147,17 +149,22 @@ class ForkServer:
         try:
             self._outbox.send(message, descriptors or ())
         except OSError:
-            return self._part()
-        self._expect()
+            self._part()
+        else:
+            self._expect()
 
     def _flush(self) -> None:
         try:
             self._outbox.flush()
         except OSError:
-            return self._part()
-        self._expect()
+            self._part()
+        else:
+            self._expect()
 
     def _expect(self) -> None:
+        """Wait for the reactor to take more, if there is more."""
+        if not self._peer:
+            return
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
         self._selector.modify(self._peer, events, self._talk)
 
@@ -207,12 +214,11 @@ class ForkServer:
 
     def _write_down(self, ward: Ward, file: str) -> None:
         """Write the pid file, by which a tenant is found when its fork server is gone."""
-        draft = f"{file}.new"
+        draft = Path(f"{file}.new")
+        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
         try:
-            with open(draft, "w", encoding="utf-8") as written:
-                json.dump({**ward.facts, **ward.identity(), "boot": self._about["boot"]}, written)
-                written.write("\n")
-            os.replace(draft, file)
+            draft.write_text(f"{json.dumps(known)}\n", encoding="utf-8")
+            draft.replace(file)
         except OSError as error:  # a full disk is no reason to leave a customer without service
             say(f"{file}: {error.strerror}")
 
@@ -270,8 +276,7 @@ class ForkServer:
         elif code in {os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED}:
             page.put(ward.score, exited_at=page.now(), stopped_since=0)
             del self._by_pid[ward.pid]
-            ward.end(code, status)
-            self._say(say="ended", **ward.exit)
+            self._say(say="ended", **ward.end(code, status))
 
     def _hear_tenants(self, _: int) -> None:
         while True:

@@ -89,7 +89,7 @@ class Score:
             self._set_open(self.websockets - {websocket})
             closed()
 
-        websocket.open = count_open  # type: ignore[method-assign]  # this one connection's only
+        websocket.open = count_open
         websocket.on_close = count_close  # type: ignore[method-assign]
 
     def _set_open(self, websockets: set[WebSocketHandler]) -> None:

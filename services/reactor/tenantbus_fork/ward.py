@@ -30,8 +30,8 @@ class Ward:
     def described(self) -> dict[str, Any]:
         return {**self.identity(), **self.facts, "ready": self.ready, "exit": self.exit}
 
-    def end(self, code: int, status: int) -> None:
-        """Take down how the process ended: `code` and `status` as waitid(2) tells them."""
+    def end(self, code: int, status: int) -> dict[str, Any]:
+        """Take down, and give, how the process ended: `code` and `status` as waitid(2) tells them."""
         exited = code == os.CLD_EXITED
         self.exit = {
             **self.identity(),
@@ -39,6 +39,7 @@ class Ward:
             "signal": "" if exited else signal_name(status),
         }
         self.pid = 0
+        return self.exit
 
     def close(self) -> None:
         for descriptor in (self.score, *self.sockets):

@@ -21,7 +21,7 @@ class _Echo(RequestHandler):
     post = get
 
 
-async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterable[bytes]) -> None:
+async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterable[str]) -> None:
     """Answer the requests over a private pair of sockets."""
     access = logging.getLogger("tornado.access")
     access.disabled = True  # nobody wants to read of these
@@ -30,7 +30,7 @@ async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterabl
     server.handle_stream(IOStream(ours), ("127.0.0.1", 0))
     reader, writer = await asyncio.open_connection(sock=theirs)
     for request in requests:
-        writer.write(request)
+        writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         await reader.readexactly(int(length))

@@ -1,0 +1,143 @@
+"""All fork servers: one for each release that has tenants, and former ones that end with their last."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bus.events import PackageReleased
+from bus.settings import Settings
+from services.reactor import environment, identity, link
+from services.reactor.link import Heard, Link
+
+log = logging.getLogger(__name__)
+
+LISTING = 5.0
+"""Seconds that a fork server has to tell what it has, after which it counts as hung."""
+
+QUITTING = 5.0
+"""Seconds that fork servers have to end at the end of the product."""
+
+
+class ForkServers:
+    """Finds, starts and ends fork servers; what they say goes to `heard`."""
+
+    def __init__(self, settings: Settings, heard: Heard) -> None:
+        self._settings = settings
+        self._heard = heard
+        self._directory = settings.run_dir / "fork"
+        self._links: set[Link] = set()
+        self._current: dict[str, Link] = {}
+        """Of each release, the one that new tenants come from."""
+        self._reapers: set[Callable[[], None]] = set()
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links.copy())
+
+    async def find(self) -> None:
+        """Connect to all that run, and hear what they have."""
+        for path in sorted(self._directory.glob("*.sock")):
+            peer = link.connect(path)
+            if peer:
+                self._links.add(Link(peer, self._heard))
+            else:
+                path.unlink(missing_ok=True)
+        await asyncio.gather(*(self._list(each) for each in self))
+        for each in self:
+            if "~" not in each.socket:  # which is how one that was retired is named
+                self._current[each.release] = each
+        self._remove_notify_sockets()
+
+    def of(self, package: PackageReleased) -> Link:
+        """Tell the release's fork server; a new one when there is none, or when the release has changed.
+
+        Raises OSError when the release's interpreter cannot be started.
+        """
+        running = self._current.get(package.release)
+        if running and running.stamp == package.stamp:
+            return running
+        path = self._settings.fork_socket(package.release)
+        if running:
+            self._retire(running, path)
+        log_file = self._settings.state_dir / "log" / f"fork-{package.release}.log"
+        environ = environment.for_fork_server(self._settings, os.environ)
+        pid, peer = link.start(path, log_file, package, environ)
+        self._reap_when_ended(pid)
+        started = Link(peer, self._heard, package.release, package.stamp, identity.identify(pid))
+        self._links.add(started)
+        self._current[package.release] = started
+        return started
+
+    def lose(self, gone: Link) -> None:
+        """Take no tenant from it any more."""
+        self._links.discard(gone)
+        if self._current.get(gone.release) is gone:
+            del self._current[gone.release]
+
+    def kill(self, hung: Link, why: str) -> None:
+        """End a fork server that does not answer; what comes of that is told when it is gone."""
+        log.error("the fork server of %s %s: it is killed", hung.release, why)
+        if hung.process:
+            identity.send(hung.process, signal.SIGKILL)
+
+    async def quit(self) -> None:
+        """End them all."""
+        for each in self:
+            each.ask("quit")
+        ends = [asyncio.ensure_future(each.gone.wait()) for each in self]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=QUITTING)
+            for end in late:
+                end.cancel()
+        for each in self:
+            self.kill(each, f"has not ended within {QUITTING:g} s")
+
+    def close(self) -> None:
+        """Let go of them: they run on."""
+        for each in self:
+            each.close()
+        for stop_waiting in self._reapers.copy():
+            stop_waiting()
+
+    async def _list(self, each: Link) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(each.listed.wait(), LISTING)
+        if not each.listed.is_set():
+            log.error("a fork server has not answered for %g s: its tenants are watched without it", LISTING)
+            each.hang_up()
+
+    def _retire(self, former: Link, path: Path) -> None:
+        """Let a fork server end with its last tenant; until then it is found under another name."""
+        del self._current[former.release]
+        if former.process:
+            aside = path.with_name(f"{former.release}~{former.process.pid}.sock")
+            path.rename(aside)
+            former.ask("retire", socket=str(aside))
+
+    def _remove_notify_sockets(self) -> None:
+        """Remove those that fork servers have left behind that were killed."""
+        living = {f"n{each.process.pid}" for each in self if each.process}
+        for path in self._directory.glob("n*"):
+            if path.name not in living and path.name[1:].isdigit():
+                path.unlink(missing_ok=True)
+
+    def _reap_when_ended(self, pid: int) -> None:
+        """See that a child does not stay a zombie."""
+        loop = asyncio.get_running_loop()
+        pidfd = os.pidfd_open(pid)
+
+        def stop_waiting() -> None:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            self._reapers.discard(stop_waiting)
+
+        def reap() -> None:
+            stop_waiting()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+        self._reapers.add(stop_waiting)
+        loop.add_reader(pidfd, reap)
