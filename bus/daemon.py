@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser
 from typing import NoReturn
 
-from bus import lock
+from bus import lock, sdnotify
 from bus import settings as settings_file
 from bus.errors import BusError
 from bus.settings import Settings
@@ -48,6 +48,7 @@ def begin(name: str) -> Settings:
 def give_up(name: str, error: Exception) -> NoReturn:
     """Say why this process can never start, and end it so that nobody tries again at once."""
     sys.stderr.write(f"tenantbus {name}: {error}\n")
+    sdnotify.send(f"STATUS={' '.join(str(error).split())}")
     raise SystemExit(EXIT_NEVER)
 
 

@@ -12,10 +12,10 @@ def send(message: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
         try:
             sender.sendto(message.encode(), address)
-        except OSError:  # the manager is gone: nobody to tell
+        except OSError:  # the manager is gone, or so stuck that its queue is full: we must not wait for it
             return
 
 

@@ -38,6 +38,8 @@ def _alive(row: TenantRow, log: str) -> list[str]:
         case "STARTING":
             return [f"It is starting. If that takes long: what it says is in {log}/."]
         case "STUCK":
-            return ["The reactor ends it and starts it again. If that happens often, look for code that blocks."]
+            return [
+                "The reactor ends it and starts it again. If that happens often, look for code that blocks."
+            ]
         case _:
             return ["It is on its way to its end, or to a new start: ask again in a moment."]

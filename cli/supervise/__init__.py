@@ -1,0 +1,1 @@
+"""How `bus up` keeps tenantbus's own processes running (ADR-0007)."""

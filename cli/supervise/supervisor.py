@@ -1,0 +1,69 @@
+"""All services together: started in order, kept, asked about, stopped in order."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+
+from bus import sdnotify
+from cli.supervise.control import Answer, Ask
+from cli.supervise.keeper import BY_HAND, Keeper, Life, News
+from cli.view import ServiceRow
+from cli.world import SERVICES
+
+
+class Supervisor:
+    """Runs in an event loop: `start`, then whatever is asked, then `stop` or `kill`."""
+
+    def __init__(self, spawn: Callable[[str], Callable[[], Life]], news: News) -> None:
+        self._keepers: Mapping[str, Keeper] = {name: Keeper(name, spawn(name), news) for name in SERVICES}
+        self._turns = {name: asyncio.Lock() for name in SERVICES}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> ServiceRow:
+        """Start the broker, then all others; gives the broker's row, since without it there is nothing."""
+        self._tasks = [asyncio.create_task(keeper.keep()) for keeper in self._keepers.values()]
+        broker, *others = self._keepers.values()
+        row = await broker.start()
+        if row.state != "FATAL":
+            await asyncio.gather(*(keeper.start() for keeper in others))
+            sdnotify.send("READY=1")
+        return row
+
+    def rows(self) -> list[ServiceRow]:
+        return [keeper.row for keeper in self._keepers.values()]
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Do what somebody asks for by way of the control socket; the answer comes when it has happened."""
+        if ask.verb == "list":
+            return Answer(services=self.rows())
+        keeper = self._keepers.get(ask.service)
+        if keeper is None:
+            return Answer(error=f"there is no service {ask.service!r}; there are {' '.join(SERVICES)}")
+        async with self._turns[ask.service]:
+            if ask.verb != "start":
+                await keeper.stop()
+            if ask.verb != "stop":
+                await keeper.start()
+        return Answer(services=[keeper.row])
+
+    async def stop(self) -> bool:
+        """Stop all: the reactor first, which stops the tenants, the broker last; tells if the tenants are."""
+        sdnotify.send("STOPPING=1")
+        broker, *others, reactor = self._keepers.values()
+        had_reactor = reactor.row.state in {"RUNNING", "STARTING"}
+        row = await reactor.stop(signal.SIGINT, within=None)
+        await asyncio.gather(*(keeper.stop() for keeper in others))
+        await broker.stop()
+        return had_reactor and row.reason == BY_HAND
+
+    async def kill(self) -> None:
+        """End all at once; tenants run on."""
+        for keeper in self._keepers.values():
+            keeper.kill()
+        for keeper in self._keepers.values():
+            await keeper.stop()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
