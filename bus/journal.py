@@ -87,7 +87,7 @@ class Journal:
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: checkpoints wait for the disk
+        self._db.execute("PRAGMA wal_autocheckpoint = 1000")  # pages; each one is a wait of some milliseconds
         if not self._number("SELECT count(*) FROM sqlite_schema"):
             self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT")
         found = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
