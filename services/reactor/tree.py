@@ -32,7 +32,12 @@ class Marks(NamedTuple):
             maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return False
-        return any(line.removesuffix(" (deleted)").endswith(f" {self.page}") for line in maps.splitlines())
+        return any(map(self._writes_page, maps.splitlines()))
+
+    def _writes_page(self, line: str) -> bool:
+        """Tell of a line of proc_pid_maps(5); who only reads the page, as the dispatcher does, is no kin."""
+        permissions = line.split(" ", 2)[1]
+        return "w" in permissions and line.removesuffix(" (deleted)").endswith(f" {self.page}")
 
 
 class Kin(NamedTuple):
