@@ -118,8 +118,8 @@ class Tree:
         if spot.complete:
             self._mark(spot, noted=noted)
             return
-        inside = {Spot(spot.root, (*spot.parts, name)) for name in names}
-        for missing in self._missing(spot, inside):
+        inside = [Spot(spot.root, (*spot.parts, name)) for name in names]
+        for missing in self._missing(spot, set(inside)):
             self.visit(missing, noted=True)
         for child in inside:
             self.visit(child, noted=noted)
@@ -185,4 +185,4 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _names(directory: Path) -> list[str]:
     with os.scandir(directory) as entries:
-        return [entry.name for entry in entries if not passing(entry.name)]
+        return sorted(entry.name for entry in entries if not passing(entry.name))

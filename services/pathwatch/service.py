@@ -28,7 +28,7 @@ from services.pathwatch.spots import Spot
 
 log = logging.getLogger(__name__)
 
-SETTLE = 0.4
+SETTLE = 0.3
 """Seconds that something must have been deleted or invalid before that is told."""
 RETRY = 0.5
 """Seconds until a file that somebody writes is looked at again, should nobody tell that it was closed."""
@@ -36,6 +36,8 @@ PATIENCE = 120
 """Looks in a row at a file being written, after which the log says so."""
 TICK = 1.0
 """Seconds between two looks at what inotify cannot tell: the roots, and what symbolic links lead to."""
+TICK_BLIND = 0.5
+"""Seconds between two comparisons of everything, while inotify does not tell everything."""
 RECONCILE = 60.0
 """Seconds between two comparisons of everything, as long as inotify tells everything."""
 RESCAN = 0.2
@@ -62,6 +64,11 @@ class PathWatch(Service):
         self._wake = asyncio.Event()
         self._listening = -1
         self._tick_at = self._reconcile_at = self._rescan_at = 0.0
+
+    @property
+    def degraded(self) -> bool:
+        """inotify does not tell everything; a scan twice a second stands in for it."""
+        return self._tree.watches.degraded
 
     async def start(self) -> None:
         await self._recall()
@@ -98,6 +105,9 @@ class PathWatch(Service):
         self._tree.take()
         now = self._now()
         if self._tree.overflown and now >= self._rescan_at:
+            log.info(
+                "more happened than the kernel keeps (fs.inotify.max_queued_events): comparing everything"
+            )
             self._scan(now)
         if now >= self._tick_at:
             self._tick(now)
@@ -110,8 +120,8 @@ class PathWatch(Service):
         return min(self._tick_at, self._patience.next(), rescan)
 
     def _tick(self, now: float) -> None:
-        self._tick_at = now + TICK
-        if self._tree.watches.degraded or now >= self._reconcile_at:
+        self._tick_at = now + (TICK_BLIND if self.degraded else TICK)
+        if self.degraded or now >= self._reconcile_at:
             self._scan(now)
         else:
             self._tree.check()
