@@ -1,7 +1,5 @@
 """What ends a command early: one line for people, one exit code for scripts."""
 
-import sys
-
 import click
 
 DONE, NOT_DONE, USAGE, SETTINGS, NO_BUS = range(5)
@@ -12,6 +10,3 @@ class Failure(click.ClickException):
     """Shown as one line on stderr."""
 
     exit_code = NOT_DONE
-
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
-        print(f"bus: {self.message}", file=sys.stderr)

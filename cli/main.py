@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from bus.errors import BusError, BusUnavailableError
-from cli.failure import DONE, INTERRUPTED, NO_BUS, NOT_DONE, SETTINGS
+from cli.failure import DONE, INTERRUPTED, NO_BUS, NOT_DONE, SETTINGS, USAGE
 from cli.helptext import EXIT_CODES, examples
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -71,8 +71,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "`bus --help` lists the commands"
-            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -103,9 +103,11 @@ def main() -> int:
     try:
         code = bus.main(prog_name="bus", standalone_mode=False)
         sys.stdout.flush()
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "bus"
+        return complain(f"{error.format_message().rstrip('.')}; see `{command} --help`", USAGE)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return complain(error.format_message(), error.exit_code)
     except click.Abort:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -120,6 +122,6 @@ def main() -> int:
     return code if isinstance(code, int) else DONE
 
 
-def complain(error: Exception, exit_code: int) -> int:
+def complain(error: Exception | str, exit_code: int) -> int:
     print(f"bus: {error}", file=sys.stderr)
     return exit_code

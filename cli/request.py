@@ -42,6 +42,8 @@ def options(command: F) -> F:
         click.option("--no-wait", is_flag=True, help="Ask, and do not wait for what comes of it."),
         click.option(
             "--timeout",
+            "within",
+            metavar="SECONDS",
             type=click.FloatRange(min=0),
             default=60.0,
             show_default=True,
