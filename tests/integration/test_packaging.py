@@ -145,8 +145,9 @@ def test_every_requirement_is_pinned_once() -> None:
 
 def test_every_directory_of_tests_is_a_package() -> None:
     """One that is not would hide ours: tests/unit/bus would be imported as `bus`."""
-    for directory in {file.parent for file in (ROOT / "tests").rglob("*.py")}:
-        assert (directory / "__init__.py").exists(), directory
+    for test in (ROOT / "tests").rglob("test_*.py"):
+        for directory in test.relative_to(ROOT).parents[:-1]:
+            assert (ROOT / directory / "__init__.py").exists(), directory
 
 
 @pytest.mark.parametrize("directory", [*OURS, "docs", "examples", "tests"])
