@@ -21,7 +21,9 @@ def _help(context: click.Context) -> str:
 def _walk(
     command: click.Command, name: str, parent: click.Context | None
 ) -> Iterator[tuple[str, click.Context]]:
-    context = click.Context(command, info_name=name.rpartition(" ")[2], parent=parent)
+    context = click.Context(
+        command, info_name=name.rpartition(" ")[2], parent=parent, **command.context_settings
+    )
     yield name, context
     if isinstance(command, click.Group):
         for sub in command.list_commands(context):

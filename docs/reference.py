@@ -15,6 +15,13 @@ from bus.model import PackageSettings, TenantSettings
 from bus.settings import Settings
 
 
+FILES: dict[type, str] = {
+    TenantSettings: "[tenant.toml](settings.md#tenanttoml)",
+    PackageSettings: "[package.toml](settings.md#packagetoml)",
+}
+"""What events carry whole, and where it is described."""
+
+
 def attribute_docs(shape: type[Struct]) -> dict[str, str]:
     """Collect the strings that stand below the fields of a class and of those it is made from."""
     docs: dict[str, str] = {}
@@ -53,7 +60,7 @@ def type_words(type_: Type) -> str:
         case msgspec.inspect.DictType(value_type=value):
             return f"table of {type_words(value)}"
         case msgspec.inspect.StructType(cls=cls):
-            return cls.__name__
+            return FILES.get(cls, cls.__name__)
         case _:
             return _plain(type_) + _bounds(type_)
 
