@@ -4,9 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.main import bus as command
 from services.reactor.diagram import render
 
+from cli.main import bus as command
 from docs.commands import commands
 from docs.reference import events, settings
 

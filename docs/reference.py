@@ -14,7 +14,6 @@ from bus.events import BY_TYPE, Envelope, Event
 from bus.model import PackageSettings, TenantSettings
 from bus.settings import Settings
 
-
 FILES: dict[type, str] = {
     TenantSettings: "[tenant.toml](settings.md#tenanttoml)",
     PackageSettings: "[package.toml](settings.md#packagetoml)",

@@ -31,17 +31,18 @@ PATIENCE = 60.0
 
 HINTS = """
 Try, in another terminal:
-  {bus} ps                                     what runs where
-  {bus} why acme                               how that came about
-  kill -9 $(cat {var}/tenants/acme/run/pid)    a crash: reload its page
-  make restart-dbwatch                         no tenant notices
-  mkdir {var}/tenants/umbrella; echo 'package = "invoicing"' > {var}/tenants/umbrella/tenant.toml
-                                               one more tenant
+  what runs where             {bus} ps
+  how that came about         {bus} why acme
+  a crash; reload its page    kill -9 $(cat {var}/tenants/acme/run/pid)
+  a service is restarted      make restart-dbwatch
+  one more tenant             mkdir {var}/tenants/umbrella
+                              echo 'package = "invoicing"' > {var}/tenants/umbrella/tenant.toml
 """
 
 DATABASE_HINTS = """\
-  kill -STOP $(cat {var}/mariadb/db1/pid)      a database hangs: its tenants move to the other one
-  kill -CONT $(cat {var}/mariadb/db1/pid)      and is back; after kill -9 the demo starts it again
+  a database hangs            kill -STOP $(cat {var}/mariadb/db1/pid)
+                              its tenants move to db2; kill -CONT ends that, and
+                              what kill -9 ended is started again after a while
 """
 
 
