@@ -6,16 +6,15 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
+from bus import files
 from bus import settings as settings_file
-from bus import toml
 from bus.errors import FileError
-from bus.model import PACKAGE_NAME, TENANT_NAME, PackageSettings, TenantSettings
-from bus.settings import SOCKET_PATH_MAX, Settings
+from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
+from bus.settings import Settings
 from services.pathwatch import steady
 from services.pathwatch.decide import (
     Gone,
@@ -31,8 +30,6 @@ from services.pathwatch.decide import (
 )
 from services.pathwatch.steady import BusyError
 
-TENANT_FILE, SECRETS_FILE, PACKAGE_FILE = "tenant.toml", "secrets.env", "package.toml"
-
 NO_SECRETS = "none"
 
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
@@ -43,8 +40,6 @@ PLAIN = {
     errno.EISDIR: "is a directory",
     errno.EIO: "cannot be read: the disk reports an error",
 }
-
-T = TypeVar("T")
 
 
 class UnclearError(Exception):
@@ -88,39 +83,12 @@ def _tenant(name: str, file: Path, settings: Settings) -> Sight:
     content = steady.read(file)
     secrets = NO_SECRETS
     try:
-        _check_name(name, file, settings)
         secrets = _secrets(file.with_name(SECRETS_FILE))
-        found = _parse(file, content, TenantSettings)
-        _check_databases(found, file, content, settings)
+        found = files.tenant(name, file, content, settings)
     except FileError as error:
         return _invalid(error, stamp(content, secrets))
     path = str(file.parent)
     return ValidTenant(path=path, settings=found, stamp=stamp(content, secrets), secrets=secrets)
-
-
-def _check_name(name: str, file: Path, settings: Settings) -> None:
-    if not TENANT_NAME.fullmatch(name):
-        raise FileError(
-            file,
-            f"the directory's name {name!r} is no DNS label (a-z, 0-9 and -, at most 63 characters);"
-            " it becomes part of a host name",
-        )
-    socket = settings.http_socket(name)
-    if len(os.fsencode(socket)) > SOCKET_PATH_MAX:
-        raise FileError(
-            file,
-            f"the tenant's socket {socket} would be longer than the {SOCKET_PATH_MAX} bytes that a unix"
-            " socket's path may have; choose a shorter name or a shorter paths.run",
-        )
-
-
-def _check_databases(found: TenantSettings, file: Path, content: bytes, settings: Settings) -> None:
-    unknown = [name for name in found.databases or () if name not in settings.databases]
-    if unknown:
-        line = toml.locate(content.decode(), "databases")
-        known = ", ".join(settings.databases) or "no database"
-        reason = f"{', '.join(unknown)} is not in {settings.file}, which has {known}"
-        raise FileError(file, reason, key="databases", line=line)
 
 
 def _secrets(file: Path) -> str:
@@ -133,46 +101,19 @@ def _secrets(file: Path) -> str:
         if error.errno not in PLAIN and error.errno not in ABSENT:
             raise
         raise FileError(file, _reason(file, error)) from None
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        raise FileError(file, f"is open to other users (mode {mode:04o}); run: chmod 600 {file}")
+    files.check_secrets(file, status)
     return stamp(f"{status.st_mtime_ns} {status.st_size}".encode())
 
 
 def _release(release: Release, file: Path, settings: Settings) -> Sight:
     content = steady.read(file)
     try:
-        if file.parent.is_symlink() and not _is_version(release.version):
+        if file.parent.is_symlink() and not files.is_version(release.version):
             return Gone()  # an alias such as "current"
-        _check_release(release, file, settings)
-        found = _parse(file, content, PackageSettings)
+        found = files.package(release.app, release.version, file, content, settings)
     except FileError as error:
         return _invalid(error, stamp(content))
     return ValidRelease(path=str(file.parent), settings=found, stamp=stamp(content))
-
-
-def _check_release(release: Release, file: Path, settings: Settings) -> None:
-    if not PACKAGE_NAME.fullmatch(release.app):
-        raise FileError(
-            file, f"the application's directory {release.app!r} is not named by a-z, 0-9, - and _"
-        )
-    if not _is_version(release.version):
-        raise FileError(file, f"the release's directory {release.version!r} is no version, such as 1.4.0")
-    socket = settings.fork_socket(release.name)
-    if len(os.fsencode(socket)) > SOCKET_PATH_MAX:
-        raise FileError(
-            file,
-            f"the release's socket {socket} would be longer than the {SOCKET_PATH_MAX} bytes that a unix"
-            " socket's path may have; choose a shorter paths.run",
-        )
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return text.strip() == text
 
 
 def _settings(file: Path) -> Sight:
@@ -186,14 +127,6 @@ def _settings(file: Path) -> Sight:
     except OSError as error:
         return _trouble(file, error)
     return ValidSettings(stamp=stamp(msgspec.json.encode(found, order="deterministic")))
-
-
-def _parse(file: Path, content: bytes, shape: type[T]) -> T:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise FileError(file, f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    return toml.parse(file, text, shape)
 
 
 def _trouble(file: Path, error: OSError) -> Invalid:

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bus.files import passing
 from bus.settings import Settings
 from services.pathwatch.decide import Release, SettingsFile, Subject, Tenant
 from services.pathwatch.notify import Note
-from services.pathwatch.spots import Root, Spot, passing, roots
+from services.pathwatch.spots import Root, Spot, roots
 from services.pathwatch.watches import Watches
 
 log = logging.getLogger(__name__)

@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
 from bus.settings import Settings
 from services.pathwatch.decide import Release, SettingsFile, Subject, Tenant
-from services.pathwatch.look import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
-
-NOT_YET = ("~", ".tmp", ".swp", ".part")
-"""Ends of names that programs give to what they have not finished."""
 
 
 class Root(NamedTuple):
@@ -54,8 +51,3 @@ def roots(settings: Settings) -> tuple[Root, Root, Root]:
         Root("paths.packages", settings.packages_dir, 2, (PACKAGE_FILE,)),
         Root("paths.tenants", settings.tenants_dir, 1, (TENANT_FILE, SECRETS_FILE)),
     )
-
-
-def passing(name: str) -> bool:
-    """Tell names that are nobody's business: hidden, or not finished yet."""
-    return name.startswith(".") or name.endswith(NOT_YET)
