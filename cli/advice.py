@@ -1,6 +1,6 @@
 """What happens next with a tenant, and what a person can do: pure."""
 
-from cli.render import duration
+from cli.span import duration
 from cli.view import TenantRow
 
 

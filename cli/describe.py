@@ -24,6 +24,7 @@ from bus.events import (
     UserInvalid,
     UserModified,
 )
+from cli.span import duration
 
 
 def describe(event: AnyEvent) -> str:
@@ -73,7 +74,7 @@ def outcome(event: ProcEvent) -> str:
             code = "" if event.code is None else f"exit code {event.code}"
             return event.reason or event.signal or code
         case ProcBackoff() | ProcFatal():
-            return f"{event.reason}; failure {event.failures}, next try after {event.retry_in:.2g} s"
+            return f"{event.reason}; failure {event.failures}, next try after {duration(event.retry_in)}"
         case ProcMoved():
             return ", ".join(filter(None, (f"{event.source} -> {event.target}", event.reason)))
         case ProcStuck():

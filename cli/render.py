@@ -11,9 +11,6 @@ import msgspec
 
 from bus.events import BY_TYPE, Envelope
 
-DAY = 86_400.0
-SHORT = 10.0
-
 COLOURS = {
     "green": ("RUNNING", "UP"),
     "yellow": ("STARTING", "STOPPING", "BACKOFF", "WAITING", "UNKNOWN"),
@@ -72,16 +69,6 @@ def moment(at: float | None, now: float) -> str:
     local = time.localtime(at)
     today = local[:3] == time.localtime(now)[:3]
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", local)
-
-
-def duration(seconds: float) -> str:
-    """Show a span of time in the unit that fits: 0.35 s, 12 s, 4 min, 3 h, 2 days."""
-    if seconds < SHORT:
-        return f"{seconds:.2g} s"
-    for limit, unit, name in ((120.0, 1.0, "s"), (7200.0, 60.0, "min"), (2 * DAY, 3600.0, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / DAY:.0f} days"
 
 
 def as_json(rows: Sequence[NamedTuple]) -> str:

@@ -14,7 +14,7 @@ from cli.describe import describe
 from cli.helptext import examples
 from cli.render import coloured, event_json, event_line
 from cli.session import load_settings, on_bus
-from cli.since import Ago, Seq, parse
+from cli.span import Ago, Seq, parse
 
 BEFORE = 10
 """Events that are shown from before, when nothing else is asked for."""

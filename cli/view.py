@@ -27,6 +27,7 @@ from bus.events import (
     UserInvalid,
 )
 from cli.describe import mistake, outcome
+from cli.span import duration
 
 STATES: Mapping[type[ProcEvent], str] = {
     ProcStarted: "STARTING",
@@ -156,7 +157,7 @@ def _reason(envelope: Envelope, event: ProcEvent, now: float) -> str:
         return ""
     if isinstance(event, ProcBackoff | ProcFatal):
         wait = max(0.0, envelope.time + event.retry_in - now)
-        return f"{event.reason}; failure {event.failures}, next try in {wait:.0f} s"
+        return f"{event.reason}; failure {event.failures}, next try in {duration(wait)}"
     return outcome(event)
 
 
