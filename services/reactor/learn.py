@@ -79,7 +79,7 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
         case Ended():
             return structs.replace(tenant, state=_end(tenant, heard, at))
         case Found():
-            return structs.replace(tenant, state=_adopt(tenant.state, heard, at))
+            return _adopt(tenant, heard, at)
         case _:
             assert_never(heard)
 
@@ -107,9 +107,9 @@ def _ready(state: State, news: BecameReady, at: float) -> State:
     return state
 
 
-def _adopt(state: State, found: Found, at: float) -> State:
-    if not isinstance(state, Idle):
-        return state
+def _adopt(tenant: Tenant, found: Found, at: float) -> Tenant:
+    if not isinstance(tenant.state, Idle):
+        return tenant
     stamp, _, asked = found.stamp.rpartition("@")
     target = Target(
         release=found.release,
@@ -118,7 +118,8 @@ def _adopt(state: State, found: Found, at: float) -> State:
         asked=int(asked) if asked.isdigit() else 0,
     )
     run = Run(process=found.process, target=target, port=found.port)
-    return Running(run=run, since=at, adopted=True) if found.ready else Starting(run=run, since=at)
+    state = Running(run=run, since=at, adopted=True) if found.ready else Starting(run=run, since=at)
+    return structs.replace(tenant, state=state, database=found.database, said=None)  # each adoption is told
 
 
 def label(target: Target) -> str:

@@ -92,7 +92,7 @@ class ListeningSockets:
             else:
                 ours[given.family] = given
         unix, tcp = ours.get(socket.AF_UNIX), ours.get(socket.AF_INET)
-        if unix and unix.getsockname() == str(self._settings.http_socket(tenant)):
+        if unix and unix.getsockname() == str(_draft(self._settings.http_socket(tenant))):
             self._held[tenant] = Held(unix, tcp, port)
             if port:
                 self._owners[port] = tenant
@@ -173,7 +173,7 @@ def _bind_unix(path: Path) -> socket.socket:
     """Bind at another name and rename, so that there is no moment without a socket at `path`."""
     if _is_served(path):
         raise SocketError(f"{path}: another process listens on it")
-    draft = path.with_name(f".{path.name[:-5]}")
+    draft = _draft(path)
     draft.unlink(missing_ok=True)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -185,6 +185,11 @@ def _bind_unix(path: Path) -> socket.socket:
         unix.close()
         raise SocketError(f"{path}: {error.strerror or error}") from error
     return unix
+
+
+def _draft(path: Path) -> Path:
+    """Tell the name at which a tenant's socket is bound; the kernel goes on to call it so."""
+    return path.with_name(f".{path.name[:-5]}")
 
 
 def _is_served(path: Path) -> bool:
