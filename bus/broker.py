@@ -63,6 +63,7 @@ class Broker:
         self._name = secrets.token_hex(6)
         self._said = 0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._endpoints = (settings.router_endpoint, settings.pub_endpoint)
         self._router = self._bind(zmq.ROUTER, settings.router_endpoint)
         self._pub = self._bind(zmq.XPUB, settings.pub_endpoint)
         self._poller = zmq.Poller()
@@ -97,6 +98,8 @@ class Broker:
         self._router.close()
         self._pub.close()
         self._context.term()
+        for endpoint in self._endpoints:  # ZeroMQ leaves the files of its sockets behind
+            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
         self._ledger.close()
 
     def say(self, event: AnyEvent) -> None:
