@@ -77,12 +77,16 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
+        if parts.password is not None:
+            raise ValueError("url: holds a password; put it into `password_file` or `password_env`")
+        try:
+            _ = parts.port
+        except ValueError:  # shown without the text: what stands there may be a password with a slash in it
+            raise ValueError("url: its port is no number from 0 to 65535") from None
         if parts.scheme == "mysql" and not (parts.hostname and parts.path.strip("/")):
             raise ValueError(f"url: {self.url!r} lacks a host or a schema: mysql://USER@HOST:PORT/SCHEMA")
         if parts.scheme == "sqlite" and not parts.path.strip("/"):
             raise ValueError(f"url: {self.url!r} lacks a path: sqlite:///PATH")
-        if parts.password is not None:
-            raise ValueError("url: holds a password; put it into `password_file` or `password_env`")
         if self.password_file and self.password_env:
             raise ValueError("password_env: excludes `password_file`, which is given as well")
 
@@ -222,10 +226,11 @@ class Settings(Section, frozen=True, kw_only=True):
         if database.password_file:
             try:
                 return (self.root / database.password_file).read_text().partition("\n")[0]
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
                 raise FileError(
                     self.file,
-                    f"{self.root / database.password_file}: {error.strerror}",
+                    f"{self.root / database.password_file}: {reason}",
                     key=f"databases.{name}.password_file",
                 ) from error
         return ""

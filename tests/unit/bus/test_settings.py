@@ -70,3 +70,24 @@ def test_find_prefers_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
         settings_file.find(None, {})
     Path("tenantbus.toml").touch()
     assert settings_file.find(None, {}) == Path("tenantbus.toml")
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:topsecret@h", "mysql://u:topsecret/x@h/s", "mysql://u:topsecret@h:x/s"]
+)
+def test_no_error_repeats_a_password_in_a_url(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FileError, match=r"databases\.a.*url: ") as caught:
+        load(tmp_path, f'[databases.a]\nurl = "{url}"\n')
+    assert "topsecret" not in str(caught.value)
+
+
+def test_port_of_a_url_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="its port is no number"):
+        load(tmp_path, '[databases.a]\nurl = "mysql://u@h:66000/s"\n')
+
+
+def test_password_file_that_is_no_text(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[databases.a]\nurl = "mysql://u@h/s"\npassword_file = "pw"\n')
+    (tmp_path / "pw").write_bytes(b"\xff\xfe")
+    with pytest.raises(FileError, match="pw: is not text in UTF-8"):
+        settings.database_url("a")
