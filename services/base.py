@@ -96,7 +96,9 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    bus = await connect(settings, source=service_class.name)
+    bus = await _connect(settings, service_class.name, stopping)
+    if bus is None:
+        return
     try:
         await serve(service_class(settings, bus), stopping)
     except JournalLostError:
@@ -104,3 +106,15 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
         raise SystemExit(1) from None
     finally:
         await bus.close()
+
+
+async def _connect(settings: Settings, name: str, stopping: "asyncio.Future[signal.Signals]") -> Bus | None:
+    """Wait for the broker as long as it takes; None when we are told to stop before it is there."""
+    connecting = asyncio.create_task(connect(settings, source=name))
+    waited: list[asyncio.Future[Any]] = [connecting, stopping]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    if connecting.done():
+        return connecting.result()
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+    return None

@@ -16,7 +16,7 @@ from bus.events import (
     StartRequested,
     StopRequested,
 )
-from tests.harness import DEADLINE, Program
+from tests.harness import DEADLINE, Program, eventually
 from tests.integration.stage import Stage, is_alive, settings_in
 
 NAMES = ("acme", "bolt", "cups")
@@ -161,3 +161,10 @@ def test_the_reactor_goes_on_while_the_broker_is_away(short_dir: Path) -> None:
         await stage.said(ProcReady, "acme", seq, restarts=1)
 
     play(short_dir, scene)
+
+
+def test_a_reactor_that_waits_for_the_broker_can_be_stopped(short_dir: Path) -> None:
+    settings_in(short_dir)
+    with Program.module("services.reactor", short_dir / "tenantbus.toml") as reactor:
+        eventually(lambda: "waiting for the broker" in reactor.output)
+        assert reactor.stop() == 0
