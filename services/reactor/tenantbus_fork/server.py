@@ -92,6 +92,9 @@ class ForkServer:
     # ------------------------------------------------------------ the reactor
 
     def _accept(self, _: int) -> None:
+        self._talk(selectors.EVENT_READ)  # the last words of the connection that this one replaces
+        if self._born:
+            return
         peer, _address = self._listener.accept()
         peer.setblocking(False)
         self._part()

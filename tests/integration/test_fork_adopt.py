@@ -1,0 +1,170 @@
+"""Tenants outlive the reactor and their fork server, and are taken back."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from services.reactor.actions import Ended, SpawnFailed
+from services.score import Slot
+from tests.harness import Program, eventually, eventually_async
+from tests.integration.forking import KILLED, Stage, alive, died, run, stage, started
+
+ROOT = Path(__file__).parents[2]
+PORT = 21120
+
+
+@contextmanager
+def killed_client(directory: Path, *tenants: str) -> Iterator[None]:
+    """Tenants that somebody else has started, who was killed meanwhile."""
+    client = Program(
+        sys.executable,
+        "-m",
+        "tests.integration.fork_client",
+        str(directory),
+        str(PORT),
+        *tenants,
+        cwd=directory,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    with client:
+        eventually(lambda: "all are ready" in client.output)
+        client.kill()
+        yield
+
+
+def test_what_runs_is_taken_back_after_kill_9(short_dir: Path) -> None:
+    async def test() -> None:
+        here = Stage(short_dir, PORT)
+        with killed_client(short_dir, "acme", "bolt", "core"):
+            pids = {tenant: here.score(tenant, Slot.PID) for tenant in ("acme", "bolt", "core")}
+            os.kill(pids["bolt"], signal.SIGKILL)
+            await eventually_async(lambda: here.score("bolt", Slot.EXITED_AT) != 0)
+            found = {each.tenant: each for each in await here.begin()}
+            try:
+                assert {tenant: each.process.pid for tenant, each in found.items()} == pids
+                assert all(each.ready for each in found.values())
+                assert {(each.release, each.database, each.stamp) for each in found.values()} == {
+                    ("plain-1.0", "db1", "t1")
+                }
+                assert died(await here.told(Ended, "bolt")) == KILLED
+                assert await here.get("acme") == str(pids["acme"])
+                waiting = asyncio.create_task(here.get("bolt", port=found["bolt"].port))
+                spawned = await here.start("bolt")
+                assert spawned.port == found["bolt"].port
+                assert await waiting == str(spawned.process.pid)
+                os.kill(pids["core"], signal.SIGTERM)
+                assert died(await here.told(Ended, "core")) == (0, "")
+                assert {each.tenant for each in await here.begin_again()} == {"acme", "bolt"}
+            finally:
+                await here.end()
+
+    run(test())
+
+
+def test_an_exit_is_told_again_until_it_was_heard(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            spawned = await here.start("acme")
+            await here.forks.close()
+            os.kill(spawned.process.pid, signal.SIGKILL)
+            await eventually_async(lambda: here.score("acme", Slot.EXITED_AT) != 0)
+            assert [each.process for each in await here.begin()] == [spawned.process]
+            assert (await here.told(Ended, "acme")).process == spawned.process
+            assert await here.begin_again() == []
+            await here.start("acme")
+
+    run(test())
+
+
+@pytest.mark.parametrize("adopted", [False, True], ids=["reactor stays", "reactor starts anew"])
+def test_tenants_outlive_their_fork_server(short_dir: Path, adopted: bool) -> None:  # noqa: FBT001
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            first = await here.start("acme")
+            second = await here.start("bolt")
+            if adopted:
+                await here.forks.close()
+            os.kill(here.fork_servers()[0].pid, signal.SIGKILL)
+            if adopted:
+                await eventually_async(lambda: not alive(here.fork_servers()[0].pid))
+                found = await here.begin()
+                assert {each.process for each in found} == {first.process, second.process}
+                assert all(each.ready for each in found)
+            else:
+                await eventually_async(lambda: not here.fork_servers())
+            assert await here.get("acme") == str(first.process.pid)
+            os.kill(first.process.pid, signal.SIGKILL)
+            assert died(await here.told(Ended, "acme")) == (None, "")
+            waiting = [asyncio.create_task(here.get("acme", port=port)) for port in (0, first.port)]
+            again = await here.start("acme")
+            assert set(await asyncio.gather(*waiting)) == {str(again.process.pid)}
+            here.forks.terminate(second.process, "bolt")
+            assert (await here.told(Ended, "bolt")).process == second.process
+
+    run(test())
+
+
+def test_all_that_an_orphan_left_is_found(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            spawned = await here.start("acme")
+            pids = json.loads(await here.get("acme", "/daemons"))
+            os.kill(here.fork_servers()[0].pid, signal.SIGKILL)
+            await eventually_async(lambda: not here.fork_servers())
+            await here.begin_again()
+            here.forks.kill(spawned.process, "acme")
+            await here.told(Ended, "acme")
+            assert not [pid for pid in pids if alive(pid)]
+
+    run(test())
+
+
+def test_a_stranger_in_the_pid_file_is_left_alone(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            spawned = await here.start("acme")
+            file = short_dir / "tenants/acme/run/pid"
+            told = json.loads(file.read_text())
+            here.forks.kill(spawned.process, "acme")
+            await here.told(Ended, "acme")
+            with Program("sleep", "600", cwd=short_dir) as stranger:
+                lies = (
+                    {"pid": stranger.pid},  # recycled: the start time is another's
+                    {"pid": stranger.pid, "started": started(stranger.pid), "boot": "another"},
+                    {
+                        "pid": stranger.pid,
+                        "started": started(stranger.pid),
+                    },  # a forged file: right, but no tenant's process
+                    {"pid": "many"},
+                )
+                for lie in lies:
+                    file.write_text(json.dumps({**told, **lie}))
+                    assert await here.begin_again() == []
+                file.write_bytes(b"\xff\n")
+                assert await here.begin_again() == []
+                await here.start("acme")
+                assert stranger.process.poll() is None
+
+    run(test())
+
+
+def test_a_fork_server_that_hangs_is_replaced(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir, PORT, tenants="start_timeout = 1.0\n") as here:
+            first = await here.start("acme")
+            os.kill(here.fork_servers()[0].pid, signal.SIGSTOP)
+            here.ask("bolt")
+            failed = await here.told(SpawnFailed, "bolt")
+            assert not failed.never
+            second = await here.start("bolt")
+            assert await here.get("acme") == str(first.process.pid)
+            assert await here.get("bolt") == str(second.process.pid)
+
+    run(test())
