@@ -51,7 +51,7 @@ def _decision(file: Path) -> str:
     if not status:  # the status stands below a heading of its own
         heading = next(i for i, line in enumerate(lines) if line.strip("# ").lower() == "status")
         status = next(line for line in lines[heading + 1 :] if line.strip())
-    return f"| [{title}]({file.name}) | {status.rpartition(':')[2].strip(' *.')} |"
+    return f"| [{title}]({file.name}) | {status.rpartition(':')[2].strip(' *.').capitalize()} |"
 
 
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
