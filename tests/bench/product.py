@@ -31,8 +31,14 @@ class Block(RequestHandler):
         time.sleep(3600)
 
 
+class Spin(RequestHandler):
+    def get(self):
+        while True:
+            pass
+
+
 def make_app(tenant):
-    return Application([("/", Pid), ("/healthz", Pid), ("/block", Block)])
+    return Application([("/", Pid), ("/healthz", Pid), ("/block", Block), ("/spin", Spin)])
 """
 
 
@@ -77,11 +83,11 @@ class Product:
         logs = "\n".join(program.output for program in self.services.values())
         raise AssertionError(f"{tenant} does not serve:\n{logs}")
 
-    def block(self, tenant: str) -> None:
-        """Block the tenant's loop for ever."""
+    def say(self, tenant: str, path: str) -> None:
+        """Send a request and do not wait for the answer: "/block" and "/spin" never give one."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.settings.http_socket(tenant)))
-            connection.sendall(f"GET /block HTTP/1.1\r\nHost: {tenant}\r\n\r\n".encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {tenant}\r\n\r\n".encode())
 
 
 @contextmanager

@@ -20,7 +20,7 @@ async def block(product: Product) -> tuple[float, float]:
     events = await bus.subscribe("PROC_STUCK")
     pid = product.pid("acme")
     begin = time.monotonic()
-    product.block("acme")
+    product.say("acme", "/block")
     async with asyncio.timeout(DEADLINE):
         await anext(events)
     said = time.monotonic() - begin
