@@ -24,7 +24,6 @@ PAGES = [*BY_HAND, *(ROOT / "docs" / name for name in generate.PAGES)]
 def test_a_page_drawn_from_the_code_is_current(name: str) -> None:
     text = (ROOT / "docs" / name).read_text()
     assert text == generate.render_page(name), "run: make docs"
-    assert generate.render_page(name) == text  # drawing it twice gives the same
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
