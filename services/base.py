@@ -8,10 +8,9 @@ from abc import ABC, abstractmethod
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from bus.client import connect
-
 from bus import daemon, sdnotify
 from bus.api import Bus, Subscription
+from bus.client import connect
 from bus.events import ServiceDown, ServiceUp
 from bus.settings import Settings
 
