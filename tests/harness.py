@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -51,6 +51,16 @@ def eventually(check: Callable[[], T], within: float = DEADLINE, every: float = 
         if time.monotonic() > end:
             raise AssertionError(f"not within {within:g} s: {reason!r}")
         time.sleep(every)
+
+
+@overload
+async def eventually_async(
+    check: Callable[[], Awaitable[T]], within: float = DEADLINE, every: float = 0.01
+) -> T: ...
+
+
+@overload
+async def eventually_async(check: Callable[[], T], within: float = DEADLINE, every: float = 0.01) -> T: ...
 
 
 async def eventually_async(

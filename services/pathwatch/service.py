@@ -67,7 +67,7 @@ class PathWatch(Service):
 
     @property
     def degraded(self) -> bool:
-        """inotify does not tell everything; a scan twice a second stands in for it."""
+        """Not everything is told by inotify; a scan twice a second stands in for it."""
         return self._tree.watches.degraded
 
     async def start(self) -> None:

@@ -79,7 +79,7 @@ def test_a_thousand_changes(
             async with world.watching():
                 for kind in CHANGES:
                     await change(world, kind)
-        events = await world.unread()
+        events = world.unread()
         assert not repeats(events)
         counts = Counter(event.type for event in events)
         # Slow looks may miss what a tenant was in between, but never say more than happened.

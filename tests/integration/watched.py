@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from bus import codec
 from bus import settings as settings_file
 from bus.events import AnyEvent, UserAdded, UserInvalid, UserModified
 from bus.memory import MemoryBus
@@ -47,55 +48,50 @@ class World:
     async def watching(self) -> AsyncIterator[PathWatch]:
         """A pathwatch that has started; what it says of its first scan is there already."""
         service = PathWatch(settings_file.load(self.file), self.bus.other("pathwatch"))
-        running: asyncio.Task[None] | None = None
         try:
             await service.start()
             running = asyncio.create_task(service.run())
             yield service
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
         finally:
-            if running:
-                running.cancel()
-                with suppress(asyncio.CancelledError):
-                    await running
             await service.stop(signal.SIGTERM)
 
-    async def news(self) -> list[AnyEvent]:
-        """Everything said since the last call; nothing is under way any more.
+    async def news(self, count: int = 0) -> list[AnyEvent]:
+        """What was said since the last call, as soon as it is so many events.
 
-        An invalid tenant that we make last is told last, since bad news waits.
+        Without a number: all, when nothing is under way any more. Then an invalid tenant that we make last
+        is told of last, since bad news waits.
         """
-        self._barriers += 1
-        name = f"zz-barrier-{self._barriers}"
-        self.tenant(name, "")
-        await eventually_async(lambda: self._said(name))
-        return await self.unread()
+        if count:
+            await eventually_async(lambda: len(self._unread()) >= count)
+        else:
+            self._barriers += 1
+            barrier = f"zz-barrier-{self._barriers}"
+            self.tenant(barrier, "")
+            await eventually_async(lambda: any(event.subject == barrier for event in self._unread()))
+        return self.unread()
 
-    async def unread(self) -> list[AnyEvent]:
-        """Everything said since the last call, without waiting."""
-        events = [envelope.event for envelope in await self.bus.replay(after=self._seen, limit=1_000_000)]
+    def unread(self) -> list[AnyEvent]:
+        """What was said since the last call, without waiting."""
+        events = self._unread()
         self._seen = self.bus.journal.head
         return [event for event in events if not event.subject.startswith("zz-barrier")]
 
-    async def hear(self, event_type: str, subject: str) -> None:
-        """Wait until that was said, since the last call of `news`."""
+    def _unread(self) -> list[AnyEvent]:
+        page = self.bus.journal.replay((), "", self._seen, 1_000_000)
+        return [codec.unpack_packed(packed).event for packed in page.packed]
 
-        async def heard() -> bool:
-            return bool(await self.bus.replay(event_type, subject=subject, after=self._seen))
-
-        await eventually_async(heard)
-
-    async def tell(self) -> list[tuple[str, str]]:
-        """Type and subject of everything said since the last call."""
-        return [(event.type, event.subject) for event in await self.news()]
+    async def tell(self, count: int = 0) -> list[tuple[str, str]]:
+        """Type and subject of `news`."""
+        return [(event.type, event.subject) for event in await self.news(count)]
 
     async def plans(self) -> dict[str, str]:
         """The plan of each tenant that is there, "invalid" for those that are invalid."""
         newest = [envelope.event for envelope in (await self.bus.latest("USER_*")).events]
         plans = {e.tenant: e.settings.plan for e in newest if isinstance(e, UserAdded | UserModified)}
         return plans | {e.tenant: "invalid" for e in newest if isinstance(e, UserInvalid)}
-
-    async def _said(self, subject: str) -> bool:
-        return bool((await self.bus.latest("USER_INVALID", subject=subject)).events)
 
 
 def repeats(events: Iterable[AnyEvent]) -> list[AnyEvent]:
