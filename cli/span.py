@@ -19,9 +19,9 @@ class Seq(NamedTuple):
 
 def parse(text: str) -> Ago | Seq:
     """Read "10m", "90s", "1.5h", "2d" as a span of time, "1234" as a seq; raises ValueError."""
-    if text.isdecimal():
+    if re.fullmatch(r"[0-9]+", text):
         return Seq(int(text))
-    span = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text)
+    span = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)", text)
     if not span:
         raise ValueError(f"{text!r} is neither a time ago such as 90s, 10m, 2h, 1d nor a seq")
     return Ago(float(span[1]) * UNITS[span[2]])
