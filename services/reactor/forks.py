@@ -175,16 +175,22 @@ class Forks:
                 log.error("the fork server of %s says %r, which is unknown", speaker.release, unknown)
 
     def _spawned(self, speaker: Link, process: Process, tenant: str) -> None:
-        asked = self._asked.pop(tenant)
-        asked.alarm.cancel()
+        asked = self._asked.pop(tenant, None)
         watched = self._watch(process, tenant, speaker)
+        if asked is None:
+            log.error("%s: nobody asked for pid %d: it is killed", tenant, process.pid)
+            watched.kill()
+            return
+        asked.alarm.cancel()
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
         if asked.health:
             watched.ask_until_ready(self._sockets.place(tenant), asked.health, self._answered)
 
     def _refused(self, tenant: str, reason: str, *, never: bool) -> None:
-        self._asked.pop(tenant).alarm.cancel()
-        self._news(SpawnFailed(tenant=tenant, reason=reason, never=never))
+        asked = self._asked.pop(tenant, None)
+        if asked:
+            asked.alarm.cancel()
+            self._news(SpawnFailed(tenant=tenant, reason=reason, never=never))
 
     def _answered(self, watched: Watched) -> None:
         """A program that said nothing answers requests: that is what READY means."""

@@ -35,8 +35,11 @@ class Places:
         return os.open(self.page, os.O_RDWR | os.O_CLOEXEC)
 
     def note(self, **slots: int) -> None:
-        """Write single numbers on the score page."""
-        descriptor = self.open_page()
+        """Write single numbers on the score page, if it is still there."""
+        try:
+            descriptor = self.open_page()
+        except FileNotFoundError:
+            return
         try:
             page.put(descriptor, **slots)
         finally:

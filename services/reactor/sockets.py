@@ -68,9 +68,12 @@ class ListeningSockets:
         A program that binds its port itself gets the number only.
         """
         held = self._held.get(tenant)
+        path = self._settings.http_socket(tenant)
         if held is None:
-            held = Held(_bind_unix(self._settings.http_socket(tenant)), None, 0)
-            self._held[tenant] = held
+            held = self._held[tenant] = Held(_bind_unix(path), None, 0)
+        elif not path.exists():  # somebody has cleaned up
+            held.unix.close()
+            held.unix = _bind_unix(path)
         if self._settings.tenants.port_range is None:
             if needs_port:
                 raise SocketError("command: has {port}, and tenants.port_range is not set")

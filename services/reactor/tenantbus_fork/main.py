@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import resource
@@ -50,6 +51,8 @@ def _options() -> argparse.Namespace:
 def _begin(options: argparse.Namespace) -> ForkServer:
     kernel.set_name(f"fork {options.release}")
     kernel.become_subreaper()
+    with contextlib.suppress(OSError):  # of a release that is gone, importing it tells more
+        os.chdir(options.path)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     listener = socket.socket(fileno=kernel.keep_high(LISTENER_AT))
@@ -84,7 +87,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
             f"{options.entry} starts threads when it is imported, and threads do not survive a fork:"
             " each tenant will import it for itself"
         )
-        server.begin_again([sys.executable, *sys.orig_argv[1:], "--exec"], LISTENER_AT)
+        server.begin_again([sys.executable, "-I", *sys.argv, "--exec"], LISTENER_AT)
     application.freeze()
     say(f"{options.release} is ready")
     return make_app
@@ -99,7 +102,7 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
         if make_app is None:
             birth.order.update(path=options.path, entry=options.entry)
             child.run_interpreter(birth.order, sys.argv[0])
-    except OSError:
+    except (OSError, ValueError):  # such as a limit above what we may give
         traceback.print_exc()
         return 1
     gc.enable()

@@ -25,6 +25,9 @@ LONELY = 60.0
 GOODBYE = 5.0
 """Seconds that the reactor has to hang up on a fork server that cannot work."""
 
+PATIENCE = 64
+"""Datagrams of tenants in a row, after which somebody else has a turn."""
+
 Message = dict[str, Any]
 
 
@@ -65,7 +68,7 @@ class ForkServer:
                 handle(events)
                 if self._born:
                     return self._born
-            if self._retired and not self._by_pid:
+            if self._retired and not self._by_pid and self._peer:  # who holds the sockets, too
                 self._ending = True
         say("ends")
         return None
@@ -282,7 +285,7 @@ class ForkServer:
             self._say(say="ended", **ward.end(code, status))
 
     def _hear_tenants(self, _: int) -> None:
-        while True:
+        for _turn in range(PATIENCE):
             try:
                 pid, said = notify.receive(self._notify)
             except BlockingIOError:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-MESSAGE_MAX = 160 * 1024
+MESSAGE_MAX = 64 * 1024
 """Bytes of one packet: below the send buffer that Linux gives by default."""
 
 DESCRIPTORS_MAX = 4
@@ -47,7 +48,14 @@ def receive(peer: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def _receive(peer: socket.socket) -> tuple[bytes, list[int], int]:
-    return socket.recv_fds(peer, MESSAGE_MAX, DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC)[:3]
+    """Like socket.recv_fds, which takes flags and does not use them."""
+    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array("i").itemsize)
+    packet, ancillary, flags, _ = peer.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return packet, list(descriptors), flags
 
 
 class Outbox:

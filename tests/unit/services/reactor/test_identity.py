@@ -1,0 +1,38 @@
+"""A process is its pid, its start time and the boot: nothing less is ever signalled."""
+
+import os
+import signal
+import subprocess
+
+from msgspec import structs
+
+from services.reactor import identity
+from services.reactor.actions import Process
+
+
+def ourselves() -> Process:
+    found = identity.identify(os.getpid())
+    assert found
+    return found
+
+
+def test_identity_is_read_from_the_kernel() -> None:
+    process = ourselves()
+    assert process.pid == os.getpid()
+    assert process.started > 0
+    assert identity.identify(2**22) is None  # above the highest pid that Linux gives
+
+
+def test_a_recycled_pid_is_somebody_else() -> None:
+    for other in ({"started": 1}, {"boot": "another"}):
+        assert identity.open_pidfd(structs.replace(ourselves(), **other)) is None
+        assert not identity.send(structs.replace(ourselves(), **other), signal.SIGKILL)
+
+
+def test_exactly_the_process_is_signalled() -> None:
+    with subprocess.Popen(["sleep", "600"]) as child:
+        process = identity.identify(child.pid)
+        assert process
+        assert identity.send(process, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        assert not identity.send(process, signal.SIGKILL)
