@@ -1,0 +1,33 @@
+import pytest
+
+from cli.advice import advise
+from cli.view import TenantRow
+
+
+def advice(state: str, reason: str = "") -> str:
+    row = TenantRow("acme", state, None, None, None, None, None, 0, reason)
+    return " ".join(advise(row, 12.0, "/t/acme/log"))
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("RUNNING", "Nothing to do"),
+        ("STARTING", "/t/acme/log/"),
+        ("STOPPING", "ask again"),
+        ("EXITED", "ask again"),
+        ("BACKOFF", "in 12 s; `bus restart acme`"),
+        ("FATAL", "`bus start acme`"),
+        ("WAITING", "`bus db`"),
+        ("STUCK", "ends it"),
+        ("STOPPED", "`bus start acme`"),
+        ("INVALID", "Correct that file"),
+        ("UNKNOWN", "`bus services`"),
+    ],
+)
+def test_each_state_comes_with_what_can_be_done(state: str, hint: str) -> None:
+    assert hint in advice(state)
+
+
+def test_what_runs_on_old_settings_says_so() -> None:
+    assert "last good settings" in advice("RUNNING", "tenant.toml:3: plan: no")
