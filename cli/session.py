@@ -20,7 +20,7 @@ from cli.failure import Failure
 
 T = TypeVar("T")
 
-WITHIN = 3.0
+WITHIN = 2.0
 """Seconds that a command waits for the broker; long enough for one that is just being restarted."""
 
 
