@@ -222,9 +222,9 @@ def _account(tenant: Tenant, state: Exited | Failed, shared: Shared, at: float) 
     """Hold a failure against the tenant, and go on."""
     goal = aim(tenant, shared)
     target = state.target if isinstance(state, Failed) else state.run.target
-    if not state.failure:
-        return _rest(tenant, goal, shared, again=True)
     if isinstance(state, Exited):
+        if not state.failure:
+            return _rest(tenant, goal, shared, again=True)
         tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=True))
     if not isinstance(goal, Target) or is_down(shared, target.database):  # not its fault
         return _rest(tenant, goal, shared, again=True)

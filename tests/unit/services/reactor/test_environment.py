@@ -34,7 +34,7 @@ def package(**settings: object) -> PackageReleased:
 
 def test_what_is_ours_stays_with_us() -> None:
     ours = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID", "TENANTBUS_PARENT", "PW2", "JOURNAL_STREAM"]
-    environ = {name: "x" for name in [*ours, "PATH", "LANG", "MY_LISTEN_FDS"]}
+    environ = dict.fromkeys([*ours, "PATH", "LANG", "MY_LISTEN_FDS"], "x")
     assert environment.for_fork_server(SETTINGS, environ).keys() == {"PATH", "LANG", "MY_LISTEN_FDS"}
 
 

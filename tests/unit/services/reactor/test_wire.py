@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_slow_peer_gets_everything_in_order(pair: Pair) -> None:
         outbox.send({"n": count, "filler": "x" * 10_000}, [write])
         count += 1
     os.close(write)  # what waits has copies of its own
-    got = []
+    got: list[int] = []
     while len(got) < count:
         received = receive(pair[1])
         assert received
@@ -56,14 +57,18 @@ def test_a_slow_peer_gets_everything_in_order(pair: Pair) -> None:
     assert not outbox
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_what_waits_can_be_dropped(pair: Pair) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     outbox = Outbox(pair[0])
     while not outbox:
         outbox.send({"filler": "x" * 10_000}, [pair[0].fileno()])
     outbox.close()
     assert not outbox
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_the_end_comes_after_all_that_was_said(pair: Pair) -> None:

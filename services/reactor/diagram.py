@@ -1,0 +1,210 @@
+"""Draws the states of a tenant by trying: the picture shows what `decide` can be brought to do, no more."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, get_args
+
+from msgspec import structs
+
+from bus.events import (
+    DbDown,
+    DbUp,
+    PackageReleased,
+    PackageWithdrawn,
+    ProcReady,
+    ProcStuck,
+    RestartRequested,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserModified,
+)
+from bus.model import PackageSettings, TenantSettings
+from services.reactor.actions import (
+    BecameReady,
+    Ended,
+    Found,
+    Heard,
+    Input,
+    Process,
+    Publish,
+    SharedEvent,
+    Spawned,
+    SpawnFailed,
+    TenantEvent,
+    TimeCame,
+    Withdrawn,
+)
+from services.reactor.learn import label, learn
+from services.reactor.state import Idle, State, Target, Tenant
+from services.reactor.steps import EXIT_NEVER, deadline, step
+from services.reactor.wants import Shared, Verdict, aim, share
+
+NAME, BY = "acme", "somebody"
+PROCESS = Process(pid=1, started=1, boot="")
+SETTINGS = TenantSettings(package="shop")
+OTHERS = TenantSettings(package="shop", env={"A": "1"})
+PACKAGE = PackageReleased(
+    release="shop-1", app="shop", version="1", path="", settings=PackageSettings(entry="shop:app"), stamp=""
+)
+MANY = 3
+"""Failures in a row after which nothing new comes: at once, a pause, a longer pause."""
+
+EVENTS: tuple[TenantEvent, ...] = (
+    UserAdded(tenant=NAME, path="", settings=SETTINGS, stamp="1"),
+    UserModified(tenant=NAME, path="", settings=OTHERS, stamp="2"),
+    UserDeleted(tenant=NAME),
+    StartRequested(tenant=NAME, by=BY),
+    StopRequested(tenant=NAME, by=BY),
+    RestartRequested(tenant=NAME, by=BY),
+    ProcStuck(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started),
+)
+SHARED_EVENTS: tuple[SharedEvent, ...] = (
+    PACKAGE,
+    PackageWithdrawn(release=PACKAGE.release),
+    DbUp(database="db1", reason=""),
+    DbDown(database="db1", reason=""),
+)
+NEWS: dict[str, Input] = {
+    "Spawned": Spawned(tenant=NAME, process=PROCESS, port=0),
+    "SpawnFailed": SpawnFailed(tenant=NAME, reason="no memory", never=False),
+    "SpawnFailed for good": SpawnFailed(tenant=NAME, reason="no such entry", never=True),
+    "Withdrawn": Withdrawn(tenant=NAME),
+    "BecameReady": BecameReady(tenant=NAME, process=PROCESS),
+    "Ended": Ended(tenant=NAME, process=PROCESS, code=1, signal=""),
+    "Ended with exit code 3": Ended(tenant=NAME, process=PROCESS, code=EXIT_NEVER, signal=""),
+}
+
+
+class Place(NamedTuple):
+    """A tenant, and the world around it."""
+
+    tenant: Tenant
+    shared: Shared
+    at: float
+    seq: int
+
+
+class Edge(NamedTuple):
+    """From a state to the next one, and what leads there."""
+
+    source: str
+    target: str
+    why: str
+
+
+def render() -> str:
+    """Draw all states, and the ways between them, as a Mermaid state diagram."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for edge in sorted(set(_explore())):
+        ways.setdefault((edge.source, edge.target), []).append(edge.why)
+    lines = ["stateDiagram-v2"]
+    lines += [f"    {_name(state)} : {_name(state)} ({state.shown})" for state in _states()]
+    lines.append("    [*] --> Idle")
+    lines += [f"    {source} --> {target} : {', '.join(why)}" for (source, target), why in ways.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _states() -> tuple[type[State], ...]:
+    return get_args(State)
+
+
+def _name(state: type) -> str:
+    return state.__name__
+
+
+def _explore() -> Iterator[Edge]:
+    """Try everything everywhere, once in each kind of place."""
+    places = [Place(Tenant(name=NAME), Shared(databases={"db1": Verdict()}), 0.0, 0), _after_a_restart()]
+    seen: set[object] = set()
+    while places:
+        place = places.pop()
+        if _kind(place) in seen:
+            continue
+        seen.add(_kind(place))
+        for why, after in _try_all(place):
+            edges, then = _settle(place, why, after)
+            yield from edges
+            places.append(then)
+
+
+def _after_a_restart() -> Place:
+    """Put together what a reactor knows when it starts again: nothing yet about processes."""
+    shared = Shared(databases={"db1": Verdict()})
+    for event in (PACKAGE, DbUp(database="db1", reason="")):
+        shared = share(shared, 1, event)
+    tenant = Tenant(name=NAME)
+    said = ProcReady(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started)
+    for seq, heard in enumerate((EVENTS[0], said), 1):
+        tenant = learn(tenant, Heard(seq=seq, event=heard), 0.0)
+    return Place(tenant, shared, 0.0, 2)
+
+
+def _kind(place: Place) -> object:
+    """Tell places apart as far as that may lead to other states."""
+    tenant, shared = place.tenant, place.shared
+    return (
+        type(tenant.state),
+        tenant.wish.present,
+        tenant.wish.stamp,
+        tenant.order.stop,
+        min(len(tenant.record.failures), MANY),
+        tenant.record.probation,
+        bool(shared.newest),
+        shared.databases["db1"].status,
+        shared.ending,
+    )
+
+
+def _try_all(place: Place) -> Iterator[tuple[str, Place]]:
+    """Let each thing happen that can be heard."""
+    tenant, shared, at, seq = place
+    seq += 1
+    for event in EVENTS:
+        heard = Heard(seq=seq, event=event)
+        yield event.type, Place(learn(tenant, heard, at), shared, at, seq)
+    for shared_event in SHARED_EVENTS:
+        yield shared_event.type, Place(tenant, share(shared, seq, shared_event), at, seq)
+    for why, news in NEWS.items():
+        yield why, Place(learn(tenant, news, at), shared, at, seq)
+    goal = aim(tenant, shared)
+    if isinstance(goal, Target):
+        yield "Found", Place(learn(tenant, _found(goal, ready=True), at), shared, at, seq)
+        yield "Found", Place(learn(tenant, _found(goal, ready=False), at), shared, at, seq)
+    later = deadline(tenant.state, shared)
+    if later is not None:
+        yield "time", Place(learn(tenant, TimeCame(tenant=NAME), later), shared, later, seq)
+    yield "the product ends", Place(tenant, structs.replace(shared, ending=True), at, seq)
+
+
+def _found(target: Target, *, ready: bool) -> Found:
+    return Found(
+        tenant=NAME,
+        process=PROCESS,
+        release=target.release,
+        database=target.database,
+        port=0,
+        ready=ready,
+        stamp=label(target),
+    )
+
+
+def _settle(before: Place, why: str, place: Place) -> tuple[list[Edge], Place]:
+    """Take all steps that follow, as `settle` does, and note each."""
+    edges: list[Edge] = []
+
+    def note(source: State, target: State, reason: str) -> None:
+        if type(source) is not type(target):
+            edges.append(Edge(_name(type(source)), _name(type(target)), reason))
+
+    note(before.tenant.state, place.tenant.state, why)
+    tenant = place.tenant
+    while True:
+        state = tenant.state
+        tenant, actions = step(tenant, place.shared, place.at)
+        if tenant.state == state:
+            return edges, place._replace(tenant=tenant)
+        verbs = " and ".join(type(action).__name__ for action in actions if not isinstance(action, Publish))
+        anyway = edges or isinstance(state, Idle)  # whatever was heard
+        reason = verbs if anyway else ": ".join(filter(None, (why, verbs)))
+        note(state, tenant.state, reason or "at once")

@@ -1,0 +1,33 @@
+"""The picture shows every state, and says what the rules say."""
+
+import re
+from typing import get_args
+
+from services.reactor.diagram import render
+from services.reactor.state import State
+
+
+def edges() -> set[tuple[str, str]]:
+    return set(re.findall(r"^    (\w+) --> (\w+) : ", render(), re.MULTILINE))
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    names = {state.__name__ for state in get_args(State)}
+    assert {target for _, target in edges()} == names
+    assert {source for source, _ in edges()} == names
+
+
+def test_a_process_comes_from_a_spawn_or_from_before_and_goes_by_an_end() -> None:
+    with_process = {"Starting", "Running", "Stuck", "Stopping", "Killing"}
+    entries = {edge for edge in edges() if edge[0] not in with_process and edge[1] in with_process}
+    assert entries == {
+        ("Asked", "Starting"),
+        ("Withdrawing", "Starting"),
+        ("Idle", "Starting"),
+        ("Idle", "Running"),
+    }
+    assert {target for source, target in edges() if source in with_process} <= with_process | {"Exited"}
+
+
+def test_it_is_drawn_the_same_each_time() -> None:
+    assert render() == render()
