@@ -33,6 +33,11 @@ def parse(file: Path, text: str, shape: type[T]) -> T:
     except tomllib.TOMLDecodeError as error:
         reason, line = _syntax(str(error))
         raise FileError(file, reason, line=line or text.count("\n") + 1) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits, lists in lists without end
+        raise FileError(file, f"cannot be read: {error}") from None
     try:
         return msgspec.convert(values, shape, strict=True)
     except msgspec.ValidationError as error:
@@ -71,6 +76,8 @@ def _name_entry(key: str, values: dict[str, Any], shape: type[object]) -> str:
     before, _, after = key.partition("[...]")
     entries: Any = values
     for part in before.split("."):
+        if part not in entries:  # a key that is really named so
+            return key
         entries = entries[part]
     for name in list(entries):
         value = entries.pop(name)

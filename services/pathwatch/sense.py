@@ -1,5 +1,6 @@
 """What of the disk is watched, and whom a change concerns: watch first, then look; in doubt look at all."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterable
@@ -78,10 +79,9 @@ class Tree:
         if root in self._trouble:
             return False
         try:
-            found = _identity(root.path)
+            return self._found.get(root) == _identity(root.path)
         except OSError:
             return False
-        return self._found.get(root) == found and os.access(root.path, os.R_OK | os.X_OK)
 
     def take(self) -> None:
         """Take what the kernel tells of changes."""
@@ -108,12 +108,7 @@ class Tree:
     def visit(self, spot: Spot, *, noted: bool = False) -> None:
         """Watch a directory, then see what is in it."""
         self.watches.watch(spot)
-        if spot.parts and spot.complete:
-            self._mark(spot, noted=noted)
-            return
         names = self._list(spot) if spot.parts else self._enter(spot.root)
-        if spot.parts:
-            self.link(spot, linked=spot.path.is_symlink())
         if names is None:
             return
         if spot.complete:
@@ -146,6 +141,10 @@ class Tree:
         ]
 
     def _list(self, spot: Spot) -> list[str]:
+        """Tell what is in a directory between a root and its subjects."""
+        if spot.complete:
+            return []
+        self.link(spot, linked=spot.path.is_symlink())
         try:
             return _names(spot.path)
         except OSError:
@@ -180,7 +179,10 @@ class Tree:
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    """Tell which directory that is; raises OSError when it is not there, or what is in it cannot be seen."""
     status = path.stat()
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return status.st_dev, status.st_ino
 
 

@@ -97,7 +97,9 @@ class PathWatch(Service):
 
     async def _turn(self) -> None:
         """Wait until there is something to do, and do it."""
-        if not self._tree.due:
+        if self._tree.due:
+            await asyncio.sleep(0)
+        else:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._next()):
                     await self._wake.wait()

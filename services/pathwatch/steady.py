@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bus.errors import FileError
 
-LARGEST = 1024 * 1024
-"""Bytes that a file written by a person may have."""
+LARGEST = 256 * 1024
+"""Bytes that a file written by a person may have; what it says has to fit into an event."""
 
 
 class BusyError(Exception):

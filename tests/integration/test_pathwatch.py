@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,6 +17,7 @@ from bus.events import (
     UserInvalid,
     UserModified,
 )
+from tests.harness import eventually_async
 from tests.integration.watched import PAID, RELEASE, VALID, World, script
 
 
@@ -30,6 +32,12 @@ def watch(directory: Path, story: Callable[[World], Awaitable[None]], settings: 
             assert await world.news() == []
 
     asyncio.run(run())
+
+
+def watches() -> int:
+    """Tell how many directories the kernel watches for us."""
+    infos = [file.read_text() for file in Path("/proc/self/fdinfo").iterdir() if file.exists()]
+    return sum(info.count("inotify wd:") for info in infos)
 
 
 def test_added_modified_deleted(short_dir: Path) -> None:
@@ -90,8 +98,10 @@ def test_moves(short_dir: Path) -> None:
         assert await world.tell(1) == [("USER_MODIFIED", "renamed")]
         (world.tenants / "renamed").rename(outside)
         assert await world.tell(1) == [("USER_DELETED", "renamed")]
-        (outside / "tenant.toml").write_text(VALID)  # still watched by nobody
+        (outside / "tenant.toml").write_text(VALID)
         assert await world.tell() == []
+        directories = [world.root, world.packages, world.tenants, *world.tenants.iterdir()]
+        assert watches() == len(directories)
 
     watch(short_dir, story)
 
@@ -305,7 +315,7 @@ def test_things_that_are_no_files(short_dir: Path) -> None:
             (world.tenants / name).mkdir()
         os.mkfifo(world.tenants / "pipe" / "tenant.toml")
         (world.tenants / "dir" / "tenant.toml").mkdir()
-        world.tenant("huge", "#" * 1024 * 1024 + "\n")
+        world.tenant("huge", "#" * 256 * 1024 + "\n")
         (world.tenants / "bytes" / "tenant.toml").write_bytes(b'package = "\xff"')
         reasons = {
             event.subject: event.reason for event in await world.news(4) if isinstance(event, UserInvalid)
@@ -313,7 +323,7 @@ def test_things_that_are_no_files(short_dir: Path) -> None:
         assert reasons == {
             "pipe": "is not a regular file",
             "dir": "is not a regular file",
-            "huge": "is larger than 1048576 bytes",
+            "huge": "is larger than 262144 bytes",
             "bytes": "is not UTF-8: invalid start byte at byte 11",
         }
 
@@ -435,6 +445,29 @@ def test_a_lost_root_deletes_nobody(short_dir: Path, caplog: pytest.LogCaptureFi
     watch(short_dir, story)
 
 
+def test_an_empty_directory_in_place_of_a_mounted_disk_deletes_nobody(
+    short_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(other_disk: Path) -> None:
+        world = World(short_dir)
+        world.tenants.rename(world.root / "disk")
+        world.tenants.symlink_to("disk")
+        async with world.watching():
+            world.tenant("acme")
+            assert await world.tell(2) == [("SETTINGS_CHANGED", str(world.file)), ("USER_ADDED", "acme")]
+            world.tenants.unlink()
+            world.tenants.symlink_to(other_disk)
+            await eventually_async(lambda: "is a disk not mounted?" in caplog.text)
+            await asyncio.sleep(0.5)  # longer than bad news waits
+            assert world.unread() == []
+            world.tenant("beta")
+            assert await world.tell(2) == [("USER_ADDED", "beta"), ("USER_DELETED", "acme")]
+
+    assert Path("/dev/shm").stat().st_dev != short_dir.stat().st_dev
+    with TemporaryDirectory(dir="/dev/shm") as other_disk:
+        asyncio.run(run(Path(other_disk)))
+
+
 def test_a_missing_root_is_waited_for(short_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         world = World(short_dir)
@@ -469,10 +502,11 @@ def test_what_may_not_be_read_is_not_deleted(short_dir: Path) -> None:
             assert invalid.reason == "cannot be read: permission denied"
             with_rights(path, mode)
             assert await world.tell(1) == [("USER_MODIFIED", "acme")]
-        with_rights(world.tenants, 0)
-        await asyncio.sleep(1.2)
-        assert world.unread() == []
-        with_rights(world.tenants, 0o755)
+        for mode in (0, 0o444):  # the latter: its names can be listed, and nothing else
+            with_rights(world.tenants, mode)
+            await asyncio.sleep(1.2)  # longer than bad news waits, and than a tick
+            assert world.unread() == []
+            with_rights(world.tenants, 0o755)
         os.seteuid(owner)
 
     def with_rights(path: Path, mode: int) -> None:

@@ -14,6 +14,9 @@ FILE = Path("some.toml")
     ("text", "shape", "key", "line", "reason"),
     [
         ("package = ", TenantSettings, "", 1, "Invalid value"),
+        ('"[...]" = 1', TenantSettings, "[...]", 1, "unknown key"),
+        ("package = " + "[" * 9_999, TenantSettings, "", 0, "recursion"),
+        ("package = " + "9" * 9_999, TenantSettings, "", 0, "4300 digits"),
         ('plan = "paid"\npackage "x"\n', TenantSettings, "", 2, "Expected '=' after a key"),
         ('plan = "paid"\n', TenantSettings, "package", 0, "is missing"),
         ('package = "x"\nplann = "paid"\n', TenantSettings, "plann", 2, "unknown key"),
