@@ -149,7 +149,8 @@ class Forks:
         finally:
             os.close(score)
         timeout = self._settings.tenants.start_timeout
-        alarm = self._loop.call_later(timeout, self._parents.kill, parent, f"has not started {tenant}")
+        why = f"of {package.release} has not started {tenant} within {timeout:g} s"
+        alarm = self._loop.call_later(timeout, self._parents.kill, parent.process, why)
         self._asked[tenant] = Asked(parent, package.settings.health if message["command"] else None, alarm)
 
     def _fail(self, tenant: str, reason: str, *, never: bool) -> None:
@@ -217,7 +218,10 @@ class Forks:
         del self._watched[watched.tenant]
         if watched.link:
             watched.link.ask("heard", tenant=watched.tenant, pid=watched.process.pid)
-        self._places(watched.tenant).pid.unlink(missing_ok=True)
+        places = self._places(watched.tenant)
+        places.pid.unlink(missing_ok=True)
+        if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
+            places.note(exited_at=page.now())
         self._news(Ended(tenant=watched.tenant, process=watched.process, code=code, signal=signal_name))
 
     def _lost(self, speaker: Link) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from bus.events import PackageReleased
 from bus.settings import Settings
 from services.reactor import environment, identity, link
+from services.reactor.actions import Process
 from services.reactor.link import Heard, Link
 
 log = logging.getLogger(__name__)
@@ -77,11 +78,11 @@ class ForkServers:
         if self._current.get(gone.release) is gone:
             del self._current[gone.release]
 
-    def kill(self, hung: Link, why: str) -> None:
+    def kill(self, hung: Process | None, why: str) -> None:
         """End a fork server that does not answer; what comes of that is told when it is gone."""
-        log.error("the fork server of %s %s: it is killed", hung.release, why)
-        if hung.process:
-            identity.send(hung.process, signal.SIGKILL)
+        log.error("the fork server %s: it is killed", why)
+        if hung:
+            identity.send(hung, signal.SIGKILL)
 
     async def quit(self) -> None:
         """End them all."""
@@ -93,7 +94,7 @@ class ForkServers:
             for end in late:
                 end.cancel()
         for each in self:
-            self.kill(each, f"has not ended within {QUITTING:g} s")
+            self.kill(each.process, f"of {each.release} has not ended within {QUITTING:g} s")
 
     def close(self) -> None:
         """Let go of them: they run on."""
@@ -105,9 +106,14 @@ class ForkServers:
     async def _list(self, each: Link) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(each.listed.wait(), LISTING)
-        if not each.listed.is_set():
-            log.error("a fork server has not answered for %g s: its tenants are watched without it", LISTING)
-            each.hang_up()
+        if each.listed.is_set():
+            return
+        process = link.other_end(each.peer)  # it must not do later what it was ordered before
+        if process:
+            self.kill(process, f"at {each.peer.getpeername()} has not answered for {LISTING:g} s")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(each.gone.wait(), LISTING)
+        each.hang_up()
 
     def _retire(self, former: Link, path: Path) -> None:
         """Let a fork server end with its last tenant; until then it is found under another name."""

@@ -5,12 +5,13 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from bus.events import PackageReleased
-from services.reactor import environment
+from services.reactor import environment, identity
 from services.reactor.actions import Process
 from services.reactor.tenantbus_fork import wire
 from services.reactor.tenantbus_fork.wire import Outbox
@@ -42,7 +43,7 @@ class Link:
         self.listed = asyncio.Event()
         """Set when the fork server has told all that it had, and when it is gone."""
         self.gone = asyncio.Event()
-        self._peer = peer
+        self.peer = peer
         self._outbox = Outbox(peer)
         self._heard = heard
         self._loop = asyncio.get_running_loop()
@@ -59,24 +60,24 @@ class Link:
 
     def close(self) -> None:
         """Let go of the fork server, which goes on; harmless when repeated."""
-        if self._peer.fileno() >= 0:
-            self._loop.remove_reader(self._peer)
-            self._loop.remove_writer(self._peer)
-            self._peer.close()
+        if self.peer.fileno() >= 0:
+            self._loop.remove_reader(self.peer)
+            self._loop.remove_writer(self.peer)
+            self.peer.close()
             self._outbox.close()
 
     def _write(self) -> None:
         with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
             self._outbox.flush()
             if self._outbox:
-                self._loop.add_writer(self._peer, self._write)
+                self._loop.add_writer(self.peer, self._write)
             else:
-                self._loop.remove_writer(self._peer)
+                self._loop.remove_writer(self.peer)
 
     def _read(self) -> None:
-        while self._peer.fileno() >= 0:
+        while self.peer.fileno() >= 0:
             try:
-                received = wire.receive(self._peer)
+                received = wire.receive(self.peer)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -121,6 +122,17 @@ def connect(path: Path) -> socket.socket | None:
         peer.close()
         return None
     return peer
+
+
+def other_end(peer: socket.socket) -> Process | None:
+    """Tell who answers at the other end, if it is a fork server that lives (SO_PEERCRED, unix(7))."""
+    pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    process = identity.identify(pid)
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return process if os.fsencode(peer.getpeername()) in words and identity.identify(pid) == process else None
 
 
 def start(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from services.reactor import forkservers
 from services.reactor.actions import Ended, SpawnFailed
 from services.score import Slot
 from tests.harness import Program, eventually, eventually_async
-from tests.integration.forking import KILLED, Stage, alive, died, run, stage, started
+from tests.integration.forking import KILLED, Stage, alive, died, release, run, stage, started
 
 ROOT = Path(__file__).parents[2]
 PORT = 21120
@@ -151,6 +152,31 @@ def test_a_stranger_in_the_pid_file_is_left_alone(short_dir: Path) -> None:
                 assert await here.begin_again() == []
                 await here.start("acme")
                 assert stranger.process.poll() is None
+
+    run(test())
+
+
+def test_a_fork_server_that_does_not_answer_the_next_reactor_is_ended(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forkservers, "LISTING", 0.5)
+
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            here.ask("acme", release("endless", entry="endless_app:make_app"))
+            running = await here.start("bolt")
+            parents = {parent.release: parent.process for parent in here.forks._parents}
+            importing, forking = parents["endless-1.0"], parents["plain-1.0"]
+            assert importing
+            assert forking
+            os.kill(forking.pid, signal.SIGSTOP)
+            found = await here.begin_again()
+            assert [each.process for each in found] == [running.process]
+            assert not alive(importing.pid)  # or it would start acme one day
+            assert not alive(forking.pid)
+            spawned = await here.start("acme")
+            assert await here.get("acme") == str(spawned.process.pid)
+            assert await here.get("bolt") == str(running.process.pid)
 
     run(test())
 

@@ -137,6 +137,34 @@ def test_sigterm_finishes_what_was_asked(short_dir: Path) -> None:
     run(test())
 
 
+def test_restarts_under_load_fail_nobody(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir) as here:
+            spawned = await here.start("acme")
+            served: set[str] = set()
+            resting = False
+
+            async def customer(port: int) -> int:
+                asked = 0
+                while not resting:
+                    served.add(await here.get("acme", "/slow" if asked == 0 else "/", port))
+                    asked += 1
+                return asked
+
+            customers = [asyncio.create_task(customer(port)) for port in (0, 0, spawned.port, spawned.port)]
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+                here.forks.terminate(spawned.process, "acme")
+                assert died(await here.told(Ended, "acme")) == (0, "")
+                spawned = await here.start("acme")
+            resting = True
+            asked = await asyncio.gather(*customers)
+            assert all(count > 5 for count in asked)
+            assert len(served) > 1
+
+    run(test())
+
+
 def test_kept_connections_are_closed_with_the_next_answer(short_dir: Path) -> None:
     async def test() -> None:
         async with stage(short_dir) as here:

@@ -63,8 +63,7 @@ def _take_descriptors(birth: Birth) -> None:
     for number, descriptor in enumerate(birth.sockets, LISTEN_BEGIN):
         os.dup2(descriptor, number, inheritable=False)
     os.dup2(birth.page, PAGE_AT, inheritable=False)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.closerange(kernel.OWN_DESCRIPTORS, soft)
+    kernel.close_own()
 
 
 def run_command(order: dict[str, Any]) -> None:

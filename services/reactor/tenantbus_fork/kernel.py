@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -10,7 +11,9 @@ from pathlib import Path
 PR_SET_NAME = 15  # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
 
-SYS_PIDFD_GETFD = 438  # the same number on all architectures
+SYS_CLOSE_RANGE = 436  # the same numbers on all architectures
+SYS_PIDFD_GETFD = 438
+LAST_DESCRIPTOR = 2**32 - 1
 
 OWN_DESCRIPTORS = 512
 """The fork server's own descriptors begin here, so that a tenant lets go of all of them in one call."""
@@ -34,6 +37,17 @@ def keep_high(descriptor: int) -> int:
     high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)
     os.close(descriptor)
     return high
+
+
+def close_own() -> None:
+    """Close everything that `keep_high` has moved: in one call, where Linux has it (5.9)."""
+    first, last = ctypes.c_uint(OWN_DESCRIPTORS), ctypes.c_uint(LAST_DESCRIPTOR)
+    if _libc.syscall(SYS_CLOSE_RANGE, first, last, 0) == 0:
+        return
+    for descriptor in [int(file.name) for file in Path("/proc/self/fd").iterdir()]:
+        if descriptor >= OWN_DESCRIPTORS:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(descriptor)
 
 
 def stat(pid: int) -> list[str] | None:

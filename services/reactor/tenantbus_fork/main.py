@@ -57,6 +57,7 @@ def _begin(options: argparse.Namespace) -> ForkServer:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     listener = socket.socket(fileno=kernel.keep_high(LISTENER_AT))
     listener.setblocking(False)
+    listener.listen()  # again: from now on the kernel tells whoever connects that this is us
     while os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) < RESERVED - 1:
         pass
     about = {
@@ -89,6 +90,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
         )
         server.begin_again([sys.executable, "-I", *sys.argv, "--exec"], LISTENER_AT)
     application.freeze()
+    sys.stdout.flush()  # or each tenant would write it once more
     say(f"{options.release} is ready")
     return make_app
 

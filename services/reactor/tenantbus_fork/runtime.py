@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import inspect
+import io
 import logging
 import os
 import random
@@ -54,6 +55,9 @@ def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
     """Be the tenant; gives the exit code."""
     kernel.set_name(order["tenant"])
     random.seed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     faulthandler.enable()
     faulthandler.register(signal.SIGQUIT, all_threads=True)
     score = page.open_page(page_descriptor)
