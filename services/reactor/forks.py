@@ -35,8 +35,8 @@ class Asked(NamedTuple):
     alarm: asyncio.TimerHandle
 
 
-class PidFile(msgspec.Struct, frozen=True):
-    """tenants/<tenant>/run/pid, written by the fork server and never believed alone."""
+class ProcessFile(msgspec.Struct, frozen=True):
+    """tenants/<tenant>/run/process.json, written by the fork server and never believed alone."""
 
     tenant: str
     pid: int
@@ -69,7 +69,7 @@ class Forks:
         """Take back what runs and the sockets; what ended meanwhile is told as news right after."""
         self._sockets.read_claims()
         await self._parents.find()
-        for file in self._settings.tenants_dir.glob("*/run/pid"):
+        for file in self._settings.tenants_dir.glob("*/run/process.json"):
             if file.parent.parent.name not in self._watched:
                 self._adopt_orphan(file)
         found, self._found = self._found, []
@@ -112,7 +112,7 @@ class Forks:
             parent.ask("drop", tenant=tenant)
         self._sockets.forget(tenant)
         places = self._places(tenant)
-        for file in (places.page, places.pid):
+        for file in (places.page, places.pid, places.process):
             file.unlink(missing_ok=True)
 
     async def close(self) -> None:
@@ -219,7 +219,8 @@ class Forks:
         if watched.link:
             watched.link.ask("heard", tenant=watched.tenant, pid=watched.process.pid)
         places = self._places(watched.tenant)
-        places.pid.unlink(missing_ok=True)
+        for file in (places.pid, places.process):
+            file.unlink(missing_ok=True)
         if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
             places.note(exited_at=page.now())
         self._news(Ended(tenant=watched.tenant, process=watched.process, code=code, signal=signal_name))
@@ -251,9 +252,9 @@ class Forks:
             self._loop.call_soon(watched.end, told["exit"]["code"], told["exit"]["signal"])
 
     def _adopt_orphan(self, file: Path) -> None:
-        """Take back a tenant whose fork server is gone, if it is what the pid file says."""
+        """Take back a tenant whose fork server is gone, if it is what its process.json says."""
         try:
-            told = msgspec.json.decode(file.read_bytes(), type=PidFile)
+            told = msgspec.json.decode(file.read_bytes(), type=ProcessFile)
         except (OSError, msgspec.DecodeError):
             return
         tenant = file.parent.parent.name

@@ -19,6 +19,9 @@ class Places:
         self.directory = settings.tenants_dir / tenant
         self.log = self.directory / "log" / "output.log"
         self.pid = self.directory / "run" / "pid"
+        """A plain number, for people."""
+        self.process = self.directory / "run" / "process.json"
+        """What that process is, for us."""
         self.page = settings.score_page(tenant)
 
     def prepare(self) -> None:
@@ -75,4 +78,5 @@ def write(settings: Settings, order: Spawn, package: PackageReleased, port: int,
         "directory": str(places.directory),
         "log": str(places.log),
         "pid_file": str(places.pid),
+        "process_file": str(places.process),
     }

@@ -127,11 +127,11 @@ def test_all_that_an_orphan_left_is_found(short_dir: Path) -> None:
     run(test())
 
 
-def test_a_stranger_in_the_pid_file_is_left_alone(short_dir: Path) -> None:
+def test_a_stranger_in_the_files_is_left_alone(short_dir: Path) -> None:
     async def test() -> None:
         async with stage(short_dir, PORT) as here:
             spawned = await here.start("acme")
-            file = short_dir / "tenants/acme/run/pid"
+            file = short_dir / "tenants/acme/run/process.json"
             told = json.loads(file.read_text())
             here.forks.kill(spawned.process, "acme")
             await here.told(Ended, "acme")
@@ -147,6 +147,7 @@ def test_a_stranger_in_the_pid_file_is_left_alone(short_dir: Path) -> None:
                 )
                 for lie in lies:
                     file.write_text(json.dumps({**told, **lie}))
+                    file.with_name("pid").write_text(f"{stranger.pid}\n")
                     assert await here.begin_again() == []
                 file.write_bytes(b"\xff\n")
                 assert await here.begin_again() == []

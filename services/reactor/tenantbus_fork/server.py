@@ -213,20 +213,12 @@ class ForkServer:
         ward = Ward(order, score, sockets, pid)
         self._wards[ward.tenant] = self._by_pid[pid] = ward
         page.begin(score, pid, ward.started)
-        self._write_down(ward, order["pid_file"])
+        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
+        _write_down(order["process_file"], json.dumps(known))
+        _write_down(order["pid_file"], str(pid))
         self._say(say="spawned", **ward.identity())
         os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
         os.close(go)
-
-    def _write_down(self, ward: Ward, file: str) -> None:
-        """Write the pid file, by which a tenant is found when its fork server is gone."""
-        draft = Path(f"{file}.new")
-        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
-        try:
-            draft.write_text(f"{json.dumps(known)}\n", encoding="utf-8")
-            draft.replace(file)
-        except OSError as error:  # a full disk is no reason to leave a customer without service
-            say(f"{file}: {error.strerror}")
 
     def _let_go(self) -> None:
         """In a child: nothing of the fork server's may be closed, or called, by accident later."""
@@ -336,3 +328,13 @@ def _high(ours: socket.socket) -> socket.socket:
     moved = socket.socket(fileno=kernel.keep_high(ours.detach()))
     moved.setblocking(False)
     return moved
+
+
+def _write_down(file: str, text: str) -> None:
+    """Write a file about a tenant that outlives its fork server; a reader sees all of it or none."""
+    draft = Path(f"{file}.new")
+    try:
+        draft.write_text(f"{text}\n", encoding="utf-8")
+        draft.replace(file)
+    except OSError as error:  # a full disk is no reason to leave a customer without service
+        say(f"{file}: {error.strerror}")
