@@ -52,10 +52,10 @@ class Shop:
     def service(self, name: str) -> dict[str, Any]:
         return next(row for row in self.json("services") if row["service"] == name)
 
-    def serves(self, name: str) -> str:
-        """Ask the tenant over its TCP port; gives its page."""
+    def serves(self, name: str, *, within: float = 5.0) -> str:
+        """Ask the tenant over its TCP port; gives its page, or raises OSError."""
         port = int((self.place / "tenants" / name / "run" / "port").read_text())
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", port, timeout=within)
         try:
             connection.request("GET", "/")
             answer = connection.getresponse()

@@ -72,7 +72,7 @@ def tenants_are_stopped_started_restarted(place: Shop) -> None:
     assert (row["state"], row["pid"]) == ("STOPPED", None)
     assert "stop requested by" in row["reason"]
     with pytest.raises(OSError, match=r"refused|reset|timed out"):
-        place.serves("first")
+        place.serves("first", within=0.5)
     assert bus("start", "first", cwd=here).startswith("first  RUNNING  pid ")
     assert place.tenant("first")["port"] == first["port"]
     assert "already running" in bus("start", "first", cwd=here)
