@@ -6,7 +6,7 @@ import time
 import click
 
 from bus.api import Bus
-from bus.events import Envelope, ProcBackoff, ProcFatal
+from bus.events import Envelope, ProcBackoff, ProcFatal, UserInvalid
 from cli import view
 from cli.advice import advise
 from cli.helptext import examples
@@ -45,16 +45,21 @@ def why(tenant: str, *, json: bool) -> None:
 
 
 async def chain(bus: Bus, tenant: str) -> list[Envelope]:
-    """Give what led to the newest event about a tenant, oldest first, that event last."""
-    newest = (await bus.latest("PROC_*", "USER_*", subject=tenant)).events
-    found = [max(newest, key=lambda envelope: envelope.seq)]
+    """Give what led to the newest event about a tenant's process, oldest first, that event last.
+
+    What is wrong with its settings since then comes after that.
+    """
+    process = (await bus.latest("PROC_*", subject=tenant)).events
+    user = (await bus.latest("USER_*", subject=tenant)).events
+    found = process or user
+    wrong = [envelope for envelope in user if isinstance(envelope.event, UserInvalid) and process]
     while found[0].cause and len(found) < LONGEST:
         cause = found[0].cause
         before = await bus.replay(after=cause - 1, limit=1)
         if not before or before[0].seq != cause:
             break
-        found.insert(0, before[0])
-    return found
+        found = [before[0], *found]
+    return found + [envelope for envelope in wrong if envelope not in found]
 
 
 def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
@@ -66,11 +71,12 @@ def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
     since = f" since {moment(row.since, time.time())}" if row.since else ""
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
     print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
-    for line in advise(row, _retry_in(causes[-1]), log):
+    for line in advise(row, _retry_in(causes), log):
         print(line)
 
 
-def _retry_in(last: Envelope) -> float:
-    if isinstance(last.event, ProcBackoff | ProcFatal):
-        return max(0.0, last.time + last.event.retry_in - time.time())
+def _retry_in(causes: list[Envelope]) -> float:
+    for envelope in reversed(causes):
+        if isinstance(envelope.event, ProcBackoff | ProcFatal):
+            return max(0.0, envelope.time + envelope.event.retry_in - time.time())
     return 0.0

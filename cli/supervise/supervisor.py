@@ -18,6 +18,7 @@ class Supervisor:
         self._keepers: Mapping[str, Keeper] = {name: Keeper(name, spawn(name), news) for name in SERVICES}
         self._turns = {name: asyncio.Lock() for name in SERVICES}
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = False
 
     async def start(self) -> ServiceRow:
         """Start the broker, then all others; gives the broker's row, since without it there is nothing."""
@@ -42,15 +43,18 @@ class Supervisor:
         async with self._turns[ask.service]:
             if ask.verb != "start":
                 await keeper.stop()
+            if self._ending:
+                return Answer(error="everything is being stopped")
             if ask.verb != "stop":
                 await keeper.start()
         return Answer(services=[keeper.row])
 
     async def stop(self) -> bool:
         """Stop all: the reactor first, which stops the tenants, the broker last; tells if the tenants are."""
+        self._ending = True
         sdnotify.send("STOPPING=1")
         broker, *others, reactor = self._keepers.values()
-        had_reactor = reactor.row.state in {"RUNNING", "STARTING"}
+        had_reactor = reactor.row.state == "RUNNING"
         row = await reactor.stop(signal.SIGINT, within=None)
         await asyncio.gather(*(keeper.stop() for keeper in others))
         await broker.stop()
@@ -58,6 +62,7 @@ class Supervisor:
 
     async def kill(self) -> None:
         """End all at once; tenants run on."""
+        self._ending = True
         for keeper in self._keepers.values():
             keeper.kill()
         for keeper in self._keepers.values():

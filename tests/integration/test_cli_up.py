@@ -121,6 +121,21 @@ def test_a_hung_reactor_does_not_keep_ctrl_c_waiting(place: Shop) -> None:
         pass
 
 
+def test_ctrl_c_does_not_wait_for_a_broker_that_is_stopped(place: Shop) -> None:
+    with place.up() as up:
+        tenant = running(place)
+        bus("service", "stop", "broker", cwd=place.place)
+        asking = Program(BUS, "service", "restart", "reactor", cwd=place.place)
+        eventually(lambda: place.service("reactor")["state"] == "STARTING", every=0.1)
+        up.signal(signal.SIGINT)
+        assert up.process.wait(DEADLINE) == 1, "nobody was there to stop the tenants"
+        assert "tenants may run on" in up.output
+        assert asking.process.wait(DEADLINE) == 1
+        assert f"pid {tenant}" in place.serves("first")
+    with place.up():
+        assert running(place) == tenant
+
+
 def test_it_waits_for_services_that_are_about_to_end(place: Shop) -> None:
     with Program.module("bus", place.place / "tenantbus.toml") as former:
         eventually((place.place / "var/run/bus.pub").exists)
