@@ -124,6 +124,10 @@ def test_one_command_brings_up_everything_and_ctrl_c_ends_it(short_dir: Path, po
         assert json.loads(fetch(urls["globex"], "/api/products")[1]) == []
         rows = demo.tenants()
         assert {row["state"] for row in rows.values()} == {"RUNNING"}
+        pid = int((short_dir / "var" / "tenants" / "acme" / "run" / "pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        status, page = fetch(urls["acme"])  # the connection waits for the next process
+        assert (status, f"<b>{pid}</b>" in page) == (200, False)
         demo.signal(signal.SIGINT)
         assert demo.process.wait(60) == 0
 
