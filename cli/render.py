@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TextIO
 import click
 import msgspec
 
-from bus.events import BY_TYPE, Envelope
+from bus.events import BY_TYPE, Envelope, ProcExited
 
 COLOURS = {
     "green": ("RUNNING", "UP"),
@@ -125,13 +125,19 @@ def event_line(envelope: Envelope, words: str, *, colours: bool, dates: bool = F
     parts = [
         paint(clock + millis, "dim", on=colours),
         paint(f"{envelope.seq:>6}", "dim", on=colours),
-        paint(envelope.type.ljust(TYPE_WIDTH), EVENT_COLOUR.get(envelope.type), on=colours),
+        paint(envelope.type.ljust(TYPE_WIDTH), _colour(envelope), on=colours),
         plain(envelope.subject).ljust(SUBJECT_WIDTH),
         plain(words),
     ]
     if envelope.cause:
         parts.append(paint(f"<- {envelope.cause}", "dim", on=colours))
     return "  ".join(part for part in parts if part).rstrip()
+
+
+def _colour(envelope: Envelope) -> str | None:
+    if isinstance(envelope.event, ProcExited) and envelope.event.expected:
+        return None  # that one is no alarm
+    return EVENT_COLOUR.get(envelope.type)
 
 
 def event_json(envelope: Envelope) -> str:

@@ -110,7 +110,9 @@ def ask(kind: type[Request], wish: Wish) -> None:
     outcomes = on_bus(load_settings(), work)
     if wish.json:
         print(as_json(outcomes))
-    if not all(outcome.done for outcome in outcomes):
+    failed = [outcome.tenant for outcome in outcomes if not outcome.done]
+    if failed:
+        print(f"bus: `bus why {failed[0]}` tells more", file=sys.stderr)
         raise click.exceptions.Exit(NOT_DONE)
 
 

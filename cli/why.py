@@ -47,7 +47,7 @@ def why(tenant: str, *, json: bool) -> None:
 async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     """Give what led to the newest event about a tenant's process, oldest first, that event last.
 
-    What is wrong with its settings since then comes after that.
+    What is wrong with its settings stands among them.
     """
     process = (await bus.latest("PROC_*", subject=tenant)).events
     user = (await bus.latest("USER_*", subject=tenant)).events
@@ -59,7 +59,7 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
         if not before or before[0].seq != cause:
             break
         found = [before[0], *found]
-    return found + [envelope for envelope in wrong if envelope not in found]
+    return sorted(found + wrong, key=lambda envelope: envelope.seq)
 
 
 def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:

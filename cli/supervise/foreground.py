@@ -48,8 +48,9 @@ class Plan(NamedTuple):
 class Screen:
     """Says what happens to services, to people on stderr and to others on the bus."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Path | None) -> None:
         self.bus: Bus | None = None
+        self._logs = logs
         self._colours = coloured(sys.stderr)
 
     def changed(self, row: ServiceRow) -> None:
@@ -60,6 +61,8 @@ class Screen:
         self.say("  ".join(filter(None, (f"{row.service:<10}", state, pid, plain(row.reason)))))
 
     def crashed(self, service: str, pid: int, reason: str) -> None:
+        if self._logs:
+            self.say(f"{service:<10}  {plain(reason)}; what it said last is in {self._logs / service}.log")
         if self.bus:
             self.bus.publish(ServiceDown(service=service, pid=pid, reason=reason))
 
@@ -71,7 +74,7 @@ class Screen:
 
 def run(plan: Plan) -> End:
     """Run everything until a signal says stop."""
-    return asyncio.run(_run(plan, Screen()))
+    return asyncio.run(_run(plan, Screen(_logs(plan.settings))))
 
 
 async def _run(plan: Plan, screen: Screen) -> End:
@@ -137,7 +140,7 @@ def _signals() -> "asyncio.Queue[signal.Signals]":
 
 
 def _spawner(plan: Plan) -> Callable[[str], Callable[[], Child]]:
-    settings = plan.settings
+    settings, logs = plan.settings, _logs(plan.settings)
 
     def of(name: str) -> Callable[[], Child]:
         order = Order(
@@ -145,11 +148,16 @@ def _spawner(plan: Plan) -> Callable[[str], Callable[[], Child]]:
             config=settings.file,
             notices=settings.run_dir / f"{name}.notify",
             watchdog=plan.hung_after,
-            log=settings.state_dir / "log" / f"{name}.log" if sys.stderr.isatty() else None,
+            log=logs / f"{name}.log" if logs else None,
         )
         return lambda: _spawn(order)
 
     return of
+
+
+def _logs(settings: Settings) -> Path | None:
+    """Tell where services log to: not to a terminal, which would stop them when it is held (Ctrl-S)."""
+    return settings.state_dir / "log" if sys.stderr.isatty() else None
 
 
 def _spawn(order: Order) -> Child:
