@@ -1,0 +1,36 @@
+"""Servers that several tests share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from examples.mariadb import MariaDb
+from tests.harness import free_port, short_directory
+
+Servers = tuple[MariaDb, MariaDb]
+
+
+@pytest.fixture(scope="session")
+def created_servers() -> Iterator[Servers]:
+    if not MariaDb.available() and "CI" not in os.environ:
+        pytest.skip("no mariadbd on this machine")
+    with short_directory() as directory:
+        directory.chmod(0o711)  # for the servers' own user
+        one, two = (MariaDb(directory / f"db{number}", free_port(), number) for number in (1, 2))
+        yield one, two
+        one.stop()
+        two.stop()
+
+
+@pytest.fixture
+def servers(created_servers: Servers) -> Servers:
+    """Two MariaDB servers that run, each with an empty schema `shop` for the user `shop`."""
+    for server in created_servers:
+        if not server.running:
+            server.create()
+            server.launch()
+    for server in created_servers:
+        server.wait_ready()
+        server.make_schema("shop", "shop", "s3cret")
+    return created_servers
