@@ -40,8 +40,8 @@ test-system: $(VENV)/installed servers ## everything together
 	@$(BIN)/python -m pytest -q tests/system
 
 lint: $(VENV)/installed ## format, style, types, architecture, spelling, generated docs
-	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --no-cache --check --quiet . || { echo "run: make fmt"; exit 1; }
+	@$(BIN)/ruff check --no-cache --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >/tmp/lint-imports.$$$$ 2>&1 || { cat /tmp/lint-imports.$$$$; rm /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
 	@$(BIN)/codespell
@@ -49,7 +49,7 @@ lint: $(VENV)/installed ## format, style, types, architecture, spelling, generat
 
 fmt: $(VENV)/installed ## format the code
 	@$(BIN)/ruff format --quiet .
-	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff check --no-cache --fix --quiet . || true
 
 bench: $(VENV)/installed servers ## measure; prints a table
 	@$(BIN)/python -m tests.bench

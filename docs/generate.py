@@ -4,11 +4,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from services.reactor.diagram import render
-
 from cli.main import bus as command
 from docs.commands import commands
 from docs.reference import events, settings
+from services.reactor.diagram import render
 
 HERE = Path(__file__).parent
 
