@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +18,13 @@ from bus.events import (
     UserModified,
 )
 from tests.harness import eventually_async
-from tests.integration.watched import PAID, RELEASE, VALID, World, script
+from tests.integration.watched import PAID, RELEASE, VALID, World, kernel_limits, script
+
+
+@pytest.fixture(autouse=True)
+def _kernel_limits() -> Iterator[None]:
+    with kernel_limits(ours=False):
+        yield
 
 
 def watch(directory: Path, story: Callable[[World], Awaitable[None]], settings: str = "") -> None:

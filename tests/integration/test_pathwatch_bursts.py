@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import eventually_async
-from tests.integration.watched import World, repeats, script
+from tests.integration.watched import World, kernel_limits, repeats, script
 
 LIMITS = Path("/proc/sys/fs/inotify")
 MANY = 1_000
@@ -31,6 +31,12 @@ PAID = VALID + 'plan = "paid"\\n'
 for n in range({many}):
     {change}
 """
+
+
+@pytest.fixture(autouse=True)
+def _kernel_limits() -> Iterator[None]:
+    with kernel_limits(ours=True):
+        yield
 
 
 @contextmanager

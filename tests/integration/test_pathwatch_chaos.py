@@ -4,6 +4,7 @@ import asyncio
 import random
 import shutil
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,16 @@ from bus import client
 from bus import settings as settings_file
 from bus.events import AnyEvent, UserAdded, UserModified
 from tests.harness import Program, eventually
-from tests.integration.watched import PAID, VALID, World, repeats
+from tests.integration.watched import PAID, VALID, World, kernel_limits, repeats
 
 NAMES = ("acme", "beta", "gamma", "delta")
 TEXTS = {VALID: "free", PAID: "paid", "package = ": "invalid"}
+
+
+@pytest.fixture(autouse=True)
+def _kernel_limits() -> Iterator[None]:
+    with kernel_limits(ours=False):
+        yield
 
 
 def disturb(world: World, chance: random.Random) -> None:

@@ -1,9 +1,10 @@
 """A project's directories under a real pathwatch, on a bus in memory."""
 
 import asyncio
+import fcntl
 import signal
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from bus import codec
@@ -16,6 +17,14 @@ from tests.harness import eventually_async
 VALID = 'package = "invoicing"\n'
 PAID = VALID + 'plan = "paid"\n'
 RELEASE = 'entry = "app:make"\n'
+
+
+@contextmanager
+def kernel_limits(*, ours: bool) -> Iterator[None]:
+    """Keep tests that change the limits of the whole machine (`ours`) apart from those that rely on them."""
+    with Path("/tmp/tenantbus-test-inotify.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if ours else fcntl.LOCK_SH)
+        yield
 
 
 class World:
