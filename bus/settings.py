@@ -127,6 +127,23 @@ class RestartSettings(Section, frozen=True, kw_only=True):
     """Seconds between two tries to start a FATAL tenant."""
 
 
+class LogSettings(Section, frozen=True, kw_only=True):
+    """How much of what tenants print is kept; the oldest goes first."""
+
+    max_mb: Annotated[int, Meta(ge=1)] = 10
+    """Size in MiB above which a tenant's `output.log` is rotated, in pieces of that size."""
+    keep_mb: Annotated[int, Meta(ge=2)] = 100
+    """MiB that a tenant's log may have in all, at least twice `max_mb`."""
+    total_mb: Annotated[int, Meta(ge=1)] = 10_240
+    """MiB that the logs of all tenants may have together; above that, whoever has most loses its oldest."""
+    max_age_days: Positive = 14.0
+    """What is older goes, to within a block of the disk (4 KiB)."""
+
+    def __post_init__(self) -> None:
+        if self.keep_mb < 2 * self.max_mb:
+            raise ValueError(f"keep_mb: {self.keep_mb} is less than twice max_mb, which is {self.max_mb}")
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All of tenantbus.toml."""
 
@@ -136,6 +153,7 @@ class Settings(Section, frozen=True, kw_only=True):
     databases: dict[str, DatabaseSettings] = {}
     checks: CheckSettings = CheckSettings()
     restart: RestartSettings = RestartSettings()
+    logs: LogSettings = LogSettings()
     file: str = ""
     """Where this was read from; set by `load`, never written in the file."""
 

@@ -15,6 +15,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look": {
         "ps": ("cli.ps:ps", "Show the tenants."),
         "tail": ("cli.tail:tail", "Show events as they come."),
+        "logs": ("cli.logs:logs", "Show what a tenant printed."),
         "why": ("cli.why:why", "Tell what led to a tenant's state, and what to do."),
         "db": ("cli.db:db", "Show the databases."),
         "services": ("cli.services:services", "Show tenantbus's own processes."),

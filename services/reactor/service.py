@@ -13,6 +13,7 @@ from services.reactor import sense
 from services.reactor.act import Act
 from services.reactor.actions import AnyNews
 from services.reactor.forks import Forks
+from services.reactor.logs import LogKeeper
 from services.reactor.tenants import Tenants
 from services.reactor.wants import Shared, Verdict
 
@@ -55,8 +56,11 @@ class Reactor(Service):
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
 
     async def run(self) -> None:
-        async for envelope in self._events:
-            self.tenants.follow(envelope)
+        async with asyncio.TaskGroup() as group:
+            logs = group.create_task(LogKeeper(self.settings).run())
+            async for envelope in self._events:
+                self.tenants.follow(envelope)
+            logs.cancel()
 
     async def stop(self, by: signal.Signals) -> None:
         self._patience.cancel()
