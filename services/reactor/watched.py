@@ -49,6 +49,8 @@ class Watched:
 
     def ask_until_ready(self, place: Path | int, health: str, served: "Callable[[Watched], None]") -> None:
         """Ask a program that may not tell whether it serves, until it does."""
+        if self._ending:  # what clears up after it must not be put off
+            return
 
         async def ask() -> None:
             await until_served(place, health)

@@ -244,3 +244,18 @@ def test_nobody_waits_for_databases_that_were_never_judged(short_dir: Path) -> N
         assert [e.type for e in events] == ["USER_ADDED", "PROC_WAITING", "PROC_STARTED", "PROC_READY"]
 
     play(short_dir, scene)
+
+
+def test_settings_that_change_again_and_again_while_it_starts(short_dir: Path) -> None:
+    async def scene(one: Stage) -> None:
+        await one.begin("acme")
+        for n in range(30):  # some of these come between the fork and the first step of the new process
+            one.modify("acme", mood=f"mood{n}")
+            await asyncio.sleep(0.0005 * n)
+        seq = await one.head()
+        one.modify("acme", mood="last")
+        await one.said(ProcReady, "acme", seq)
+        assert (await one.ask("acme"))["mood"] == "last"
+        assert "PROC_BACKOFF" not in [e.type for e in await one.history("acme")]
+
+    play(short_dir, scene)

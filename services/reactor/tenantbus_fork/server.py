@@ -217,7 +217,8 @@ class ForkServer:
         _write_down(order["process_file"], json.dumps(known))
         _write_down(order["pid_file"], str(pid))
         self._say(say="spawned", **ward.identity())
-        os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
+        with contextlib.suppress(BrokenPipeError):  # it was killed before it began
+            os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
         os.close(go)
 
     def _let_go(self) -> None:
