@@ -1,0 +1,100 @@
+"""dbwatch as the process that it is, with the real broker: crashes of it and of its databases."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+
+from bus import settings as settings_file
+from bus.api import Bus, Subscription
+from bus.client import connect
+from bus.events import Envelope, ServiceUp
+from tests.harness import DEADLINE, Program
+from tests.integration.conftest import Servers
+
+
+def run(test: Coroutine[None, None, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, DEADLINE * 2))
+
+
+def configured(directory: Path, servers: Servers) -> Path:
+    (directory / "password").write_text("s3cret\n")
+    tables = [
+        f'[databases.db{number}]\nurl = "mysql://shop@127.0.0.1:{server.port}/shop"\n'
+        'password_file = "password"\n'
+        for number, server in enumerate(servers, 1)
+    ]
+    config = directory / "tenantbus.toml"
+    config.write_text("\n".join(tables))
+    return config
+
+
+async def until_ready(events: Subscription) -> list[Envelope]:
+    """What is said before dbwatch says that it is ready."""
+    said = []
+    async for envelope in events:
+        if isinstance(envelope.event, ServiceUp) and envelope.event.service == "dbwatch":
+            break
+        if envelope.type.startswith("DB_"):
+            said.append(envelope)
+    return said
+
+
+def told(said: list[Envelope]) -> set[tuple[str, str]]:
+    assert len(said) == len({envelope.subject for envelope in said})
+    return {(envelope.subject, envelope.type) for envelope in said}
+
+
+async def journal(bus: Bus) -> list[tuple[str, str]]:
+    return [(envelope.subject, envelope.type) for envelope in await bus.replay("DB_*")]
+
+
+def test_killed_and_started_again_it_says_nothing_twice(servers: Servers, short_dir: Path) -> None:
+    config = configured(short_dir, servers)
+
+    async def scenario() -> None:
+        with Program.module("bus", config) as broker:
+            bus = await connect(settings_file.load(config), source="test", within=DEADLINE)
+            events = await bus.subscribe("DB_*", "SERVICE_UP", after=0)
+            with Program.module("services.dbwatch", config) as first:
+                assert told(await until_ready(events)) == {("db1", "DB_UP"), ("db2", "DB_UP")}
+                first.kill()
+            for _ in range(2):
+                with Program.module("services.dbwatch", config) as again:
+                    assert await until_ready(events) == []
+                    again.kill()
+            servers[1].kill()
+            with Program.module("services.dbwatch", config) as last:
+                assert told(await until_ready(events)) == {("db2", "DB_DOWN")}
+                assert "s3cret" not in last.output
+            assert [subject for subject, _ in await journal(bus)].count("db1") == 1
+            assert b"s3cret" not in b"".join(file.read_bytes() for file in files(short_dir / "var"))
+            await events.aclose()
+            await bus.close()
+            assert broker.process.poll() is None
+
+    run(scenario())
+
+
+def files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_it_ends_at_once_also_while_a_check_hangs(servers: Servers, short_dir: Path) -> None:
+    config = configured(short_dir, servers)
+
+    async def scenario() -> None:
+        with Program.module("bus", config):
+            bus = await connect(settings_file.load(config), source="test", within=DEADLINE)
+            events = await bus.subscribe("DB_*", "SERVICE_UP", after=0)
+            servers[0].signal(signal.SIGSTOP)
+            try:
+                with Program.module("services.dbwatch", config) as dbwatch:
+                    assert told(await until_ready(events)) == {("db1", "DB_DOWN"), ("db2", "DB_UP")}
+                    assert dbwatch.stop() == 0
+            finally:
+                servers[0].signal(signal.SIGCONT)
+            await events.aclose()
+            await bus.close()
+
+    run(scenario())
