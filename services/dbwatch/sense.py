@@ -24,6 +24,10 @@ LEFT_MAX = 4
 or a dead disk."""
 
 
+REASON_MAX = 300
+"""Characters of a reason."""
+
+
 def open_probe(settings: Settings, database: str) -> Probe:
     """Make the driver that the database's URL asks for; touches nothing yet."""
     table = settings.databases[database]
@@ -39,14 +43,19 @@ def find(database: str, probe: Probe) -> Finding:
     try:
         seen = probe.check()
     except DownError as error:
-        return DbDown(database=database, reason=str(error), latency=time.monotonic() - started)
+        return DbDown(database=database, reason=_tidy(str(error)), latency=time.monotonic() - started)
     except MisconfiguredError as error:
-        key, reason = f"databases.{database}.{error.key}", str(error)
+        key, reason = f"databases.{database}.{error.key}", _tidy(str(error))
     except FileError as error:
         key, reason = error.key, error.reason
     else:
-        return DbUp(database=database, reason=seen, latency=time.monotonic() - started)
+        return DbUp(database=database, reason=_tidy(seen), latency=time.monotonic() - started)
     return DbMisconfigured(database=database, key=key, reason=reason, latency=time.monotonic() - started)
+
+
+def _tidy(text: str) -> str:
+    """Make one short line of what some server has said: it goes to journals and terminals."""
+    return "".join(sign if sign.isprintable() else " " for sign in text[:REASON_MAX])
 
 
 class Watchdog:

@@ -73,6 +73,7 @@ def pack() -> Iterator[Pack]:
     [
         ("10.11", DbUp, "", "10.11"),
         (DownError("Connection refused"), DbDown, "", "Connection refused"),
+        (DownError("\x1b[31mred\n" + "x" * 9999), DbDown, "", " [31mred " + "x" * 291),
         (MisconfiguredError("url", "no schema"), DbMisconfigured, "databases.db1.url", "no schema"),
         (
             FileError("x.toml", "pw: gone", key="databases.db1.x"),
