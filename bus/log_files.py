@@ -11,6 +11,7 @@ whole log. A piece is the truth about its range: what the live file has of that 
 import os
 import re
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,7 +126,7 @@ def newest_mark(directory: Path) -> Mark:
 
 
 def write_marks(marks: Sequence[Mark]) -> bytes:
-    return b"".join(b"%010d %016d\n" % (int(mark.time), mark.offset) for mark in marks)
+    return b"".join(b"%010d %016d\n" % (ceil(mark.time), mark.offset) for mark in marks)
 
 
 class Seen(NamedTuple):

@@ -11,9 +11,14 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
-def punch(descriptor: int, length: int) -> None:
-    """Give the disk space of the first `length` bytes back; they read as zeros, the others stay in place."""
-    _fallocate(descriptor, PUNCH_HOLE | KEEP_SIZE, length)
+STEP = 8 << 20
+"""Bytes that become a hole at once: meanwhile nobody else can write."""
+
+
+def punch(descriptor: int, start: int, end: int) -> None:
+    """Give the disk space of these bytes back; they read as zeros, the others stay in place."""
+    for place in range(start, end, STEP):
+        _fallocate(descriptor, PUNCH_HOLE | KEEP_SIZE, place, min(STEP, end - place))
 
 
 def collapse(descriptor: int, length: int) -> None:
@@ -21,7 +26,7 @@ def collapse(descriptor: int, length: int) -> None:
 
     Raises OSError with EOPNOTSUPP where the filesystem cannot do that.
     """
-    _fallocate(descriptor, COLLAPSE_RANGE, length)
+    _fallocate(descriptor, COLLAPSE_RANGE, 0, length)
 
 
 def write_out(descriptor: int) -> None:
@@ -29,7 +34,7 @@ def write_out(descriptor: int) -> None:
     _libc.sync_file_range(descriptor, 0, 0, WAIT_BEFORE | WRITE | WAIT_AFTER)  # an optimisation: it may fail
 
 
-def _fallocate(descriptor: int, mode: int, length: int) -> None:
-    if _libc.fallocate(descriptor, mode, 0, length):
+def _fallocate(descriptor: int, mode: int, start: int, length: int) -> None:
+    if _libc.fallocate(descriptor, mode, start, length):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -32,30 +32,29 @@ class CutLog:
     def __init__(self, directory: Path) -> None:
         """Finish what an earlier keeper may have begun; raises OSError, FileNotFoundError without a log."""
         self.directory = directory
+        self._live = str(directory / LIVE)
         self.pieces = log_files.pieces(directory)
+        self._kept = sum(map(log_plan.on_disk, self.pieces))
         self.marked = log_files.newest_mark(directory)
         (directory / DRAFT).unlink(missing_ok=True)
         descriptor = self._open()
         try:
             facts = os.fstat(descriptor)
             self.block = os.fstatvfs(descriptor).f_frsize
-            self.state = log_files.locate(directory, descriptor, self._rotated)
+            rotated = self.pieces[-1].end if self.pieces else 0
+            self.state = log_files.locate(directory, descriptor, rotated)
             self.size, self.device, self.time = facts.st_size, facts.st_dev, facts.st_mtime
+            self._start = max(rotated, self.state.base + log_files.first_data(descriptor))
             if log_files.read_state(directory) != self.state:
                 log_files.write_state(directory, self.state)
-            if self.hole:
-                holes.punch(descriptor, self.hole)
+            holes.punch(descriptor, 0, self.hole)
         finally:
             os.close(descriptor)
 
     @property
-    def _rotated(self) -> int:
-        return self.pieces[-1].end if self.pieces else 0
-
-    @property
     def hole(self) -> int:
         """Bytes at the head of the live file that count no more."""
-        return min(max(0, self._rotated - self.state.base), self.size)
+        return self._start - self.state.base
 
     @property
     def live(self) -> int:
@@ -66,12 +65,16 @@ class CutLog:
         return self.state.base + self.size
 
     @property
+    def used(self) -> int:
+        return self.live + self._kept
+
+    @property
     def holding(self) -> log_plan.Holding:
         return log_plan.Holding(self.live, tuple(self.pieces))
 
     def look(self) -> bool:
         """See how large it is by now; False when it is another file, or was emptied: then begin anew."""
-        facts = (self.directory / LIVE).lstat()
+        facts = os.lstat(self._live)
         shrunk = facts.st_size < self.size
         self.size, self.time = facts.st_size, facts.st_mtime
         return facts.st_ino == self.state.inode and not shrunk
@@ -93,9 +96,9 @@ class CutLog:
 
     def drop(self, piece: Piece) -> None:
         """Remove the oldest piece."""
-        # the live file's place is noted apart from the pieces, so that none of them is needed to know it
         (self.directory / piece.name).unlink(missing_ok=True)
         self.pieces.remove(piece)
+        self._kept -= log_plan.on_disk(piece)
 
     def cut(self, length: int, time: float) -> None:
         """Rotate so much out of the live file; what is newest of it was written at `time`."""
@@ -157,16 +160,17 @@ class CutLog:
             os.close(live)
 
     def _finish(self, live: int, draft: int, length: int, time: float) -> None:
-        start = self.state.base + self.hole
-        piece = Piece(start, start + length, os.fstat(draft).st_size, time)
+        piece = Piece(self._start, self._start + length, os.fstat(draft).st_size, time)
         os.utime(draft, (time, time))
         (self.directory / DRAFT).rename(self.directory / piece.name)
+        hole, self._start = self.hole, piece.end
         self.pieces.append(piece)
-        holes.punch(live, self.hole)
+        self._kept += log_plan.on_disk(piece)
+        holes.punch(live, hole, self.hole)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(self.directory / LIVE, flags)
+        descriptor = os.open(self._live, flags)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "is no plain file", LIVE)

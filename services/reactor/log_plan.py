@@ -16,7 +16,10 @@ DAY = 86_400.0
 LEAST = 4096
 """What a file takes on the disk at least."""
 
-HOT = 0.25
+NOTES = 100
+"""Pieces, on top of those of full size, that may be there: such as only say how much was dropped."""
+
+HOT = 0.1
 """Seconds between two looks at a tenant that would be far above its size at the next sweep."""
 
 MARKS = 4096
@@ -47,24 +50,25 @@ class Plan(NamedTuple):
 def plan(live: int, pieces: Sequence[Piece], limits: Limits, block: int) -> Plan:
     """Bring a log with `live` bytes below its limits; `block` is what cuts are a multiple of.
 
-    A piece that is being cut is on the disk twice for a moment: there is room for that as well.
+    A piece that is being cut is on the disk twice for a moment: there is room for that as well. Where there
+    is not, the tenant writes faster than anybody needs copies: its newest bytes stay where they are.
     """
-    skip = 0
-    if live > limits.keep - limits.size:
-        skip = whole(live - (limits.keep - limits.size) + block - 1, block, live)
-    left = live - skip
-    cut = max(limits.size // block, 1) * block
-    cuts = (cut,) * ((left - 1) // cut) if left > limits.size else ()
-    needed = left + (cut if cuts else 0)
-    return Plan(tuple(_oldest_above(limits.keep - needed, pieces)), skip, cuts)
+    room = limits.keep - limits.size
+    if live > room:
+        skip = whole(live - room + block - 1, block, live)
+        return Plan(tuple(_oldest_above(limits.size, pieces, limits)), skip, ())
+    cut = limits.size // block * block
+    cuts = (cut,) * ((live - 1) // cut) if live > limits.size else ()
+    needed = live + (cut if cuts else 0)
+    return Plan(tuple(_oldest_above(limits.keep - needed, pieces, limits)), 0, cuts)
 
 
-def _oldest_above(room: int, pieces: Sequence[Piece]) -> Iterator[Piece]:
-    used = sum(map(on_disk, pieces))
+def _oldest_above(room: int, pieces: Sequence[Piece], limits: Limits) -> Iterator[Piece]:
+    used, count = sum(map(on_disk, pieces)), len(pieces)
     for piece in pieces:
-        if used <= room:
+        if used <= room and count <= limits.keep // limits.size + NOTES:
             return
-        used -= on_disk(piece)
+        used, count = used - on_disk(piece), count - 1
         yield piece
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from bus.log_files import Piece, read_index
@@ -40,6 +41,7 @@ class LogKeeper:
         self._logs: dict[str, CutLog] = {}
         self._hot: dict[str, float] = {}  # and when they were looked at, monotonic
         self._troubles: dict[str, int | None] = {}
+        self._dropped: Counter[str] = Counter()
         self._ending = threading.Event()
         self._aged_at = -AGE_EVERY
 
@@ -74,6 +76,9 @@ class LogKeeper:
             self._aged_at = time.monotonic()
             self._each(list(self._logs), self._drop_aged)
         self._relieve()
+        for tenant, dropped in self._dropped.items():
+            log.warning("tenant=%s it writes too much: %d bytes of its log were dropped", tenant, dropped)
+        self._dropped.clear()
 
     def _forget(self, tenant: str) -> None:
         for known in (self._logs, self._hot, self._troubles):
@@ -102,9 +107,10 @@ class LogKeeper:
         before = known.written if known else 0
         if known is None or not known.look():
             known = self._logs[tenant] = CutLog(self._tenants / tenant / "log")
-            before = known.written
-        self._note_speed(tenant, known, known.written - before)
-        self._cut(tenant, known)
+            self._cut(tenant, known)
+        elif known.written > before or known.hole or tenant in self._hot:
+            self._note_speed(tenant, known, known.written - before)
+            self._cut(tenant, known)
         if known.written > known.marked.offset and time.time() - known.marked.time >= MARK_EVERY:
             known.mark(time.time())
         self._troubles.pop(tenant, None)
@@ -126,8 +132,7 @@ class LogKeeper:
         self._tidy(tenant, known)
 
     def _skip(self, tenant: str, known: CutLog, length: int) -> None:
-        dropped = known.skip(length, known.time)
-        log.warning("tenant=%s it writes too much: %d bytes of its log were dropped", tenant, dropped)
+        self._dropped[tenant] += known.skip(length, known.time)
 
     def _drop(self, known: CutLog, old: Iterable[Piece]) -> None:
         for piece in old:
@@ -159,6 +164,8 @@ class LogKeeper:
 
     def _relieve(self) -> None:
         """Keep all logs together below their limit."""
+        if sum(known.used for known in self._logs.values()) <= self._limits.total:
+            return
         holdings = {name: known.holding for name, known in self._logs.items()}
         given = log_plan.relieve(holdings, self._limits)
 

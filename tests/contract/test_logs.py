@@ -198,9 +198,15 @@ def test_dropped_pieces_leave_whole_lines(method: Method, tenant: Tenant) -> Non
         lines = read(method.root)
         assert lines == tenant.said[-len(lines) :]
     kept.drop(kept.pieces[0])
-    assert CutLog(method.root).written == sum(len(line) + 1 for line in tenant.said)
-    lines = read(method.root)
-    assert lines == tenant.said[-len(lines) :]
+    again = CutLog(method.root)
+    assert again.written == sum(len(line) + 1 for line in tenant.said)
+    assert again.live == kept.live == again.written - 4 * BLOCK
+    for each in (again, CutLog(method.root)):
+        lines = read(method.root)
+        assert lines == tenant.said[-len(lines) :]
+        each.cut(BLOCK, 0.0)
+        each.drop(each.pieces[0])
+        assert read(method.root)[-1] == tenant.said[-1]
 
 
 def test_reading_from_the_middle_of_anything(method: Method, tenant: Tenant) -> None:
