@@ -23,6 +23,7 @@ from services.reactor.actions import (
     Withdraw,
     Withdrawn,
 )
+from services.reactor.doors import Door
 from services.reactor.pace import Pace
 from services.reactor.wants import Release
 
@@ -37,6 +38,10 @@ class Parents(Protocol):
     def kill(self, process: Process, tenant: str) -> None: ...
 
     def forget(self, tenant: str) -> None: ...
+
+    def show(self, tenant: str, door: Door) -> None: ...
+
+    def complete(self) -> None: ...
 
 
 class Act:
@@ -67,6 +72,14 @@ class Act:
     def drop(self, tenant: str) -> None:
         """Forget a name that never was a tenant's."""
         del self._causes[tenant]
+
+    def show(self, tenant: str, door: Door) -> None:
+        """Tell nginx how a tenant meets its visitors; harmless when repeated."""
+        self._parents.show(tenant, door)
+
+    def complete(self) -> None:
+        """Tell nginx that it knows of every tenant."""
+        self._parents.complete()
 
     def perform(self, actions: Sequence[AnyAction]) -> None:
         for action in actions:

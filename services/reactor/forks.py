@@ -15,6 +15,7 @@ from bus.events import PackageReleased
 from bus.settings import Settings
 from services.reactor import environment, identity, orders, tree
 from services.reactor.actions import AnyNews, BecameReady, Ended, Found, Process, Spawn, Spawned, SpawnFailed
+from services.reactor.doors import Door, Doors
 from services.reactor.forkservers import ForkServers
 from services.reactor.link import Link, Message
 from services.reactor.orders import Places
@@ -60,6 +61,7 @@ class Forks:
         self._news = news
         self._loop = asyncio.get_running_loop()
         self._sockets = ListeningSockets(settings)
+        self._doors = Doors(settings.run_dir / "http")
         self._parents = ForkServers(settings, self._hear)
         self._asked: dict[str, Asked] = {}
         self._watched: dict[str, Watched] = {}
@@ -105,6 +107,15 @@ class Forks:
             watched.kill()
         else:
             self._tell_if_gone(process, tenant)
+
+    def show(self, tenant: str, door: Door) -> None:
+        """Let a tenant's visitors in or not; those who wait already go as well when it is shut."""
+        if self._doors.show(tenant, door):
+            self._sockets.turn_away(tenant)
+
+    def complete(self) -> None:
+        """Say that all tenants have been shown."""
+        self._doors.complete()
 
     def forget(self, tenant: str) -> None:
         """Close a tenant's sockets and remove what was written for it; it must not run any more."""

@@ -4,7 +4,7 @@ from bus.api import Bus, Snapshot
 from bus.events import wire_name
 from services.reactor.actions import OwnEvent, Request, SharedEvent
 
-USER = ("USER_ADDED", "USER_MODIFIED", "USER_DELETED")
+USER = ("USER_ADDED", "USER_MODIFIED", "USER_DELETED", "USER_INVALID")
 REQUESTS = tuple(wire_name(event.__name__) for event in Request.__args__)
 SHARED = tuple(wire_name(event.__name__) for event in SharedEvent.__args__)
 OWN = tuple(wire_name(event.__name__) for event in OwnEvent.__args__)

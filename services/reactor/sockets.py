@@ -1,6 +1,7 @@
 """Listening sockets of tenants: opened once, and kept while the tenant is wanted, whatever serves on them."""
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from bus.settings import Settings
 from services.reactor.tenantbus_fork import kernel
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that wait while a process is replaced; a unix socket whose backlog is full refuses at once."""
@@ -113,6 +116,13 @@ class ListeningSockets:
         held = self._held.get(tenant)
         return held.port if held and held.port and not held.tcp else self._settings.http_socket(tenant)
 
+    def turn_away(self, tenant: str) -> None:
+        """Close the connections that wait for a tenant that has no process, and will get none soon."""
+        held = self._held.get(tenant)
+        for listener in (held.unix, held.tcp) if held else ():
+            if listener:
+                _turn_away(listener)
+
     def forget(self, tenant: str) -> None:
         """Close a tenant's sockets and give its port to whoever comes."""
         held = self._held.pop(tenant, None)
@@ -170,6 +180,20 @@ def _listens(given: socket.socket) -> bool:
         return bool(given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False
+
+
+def _turn_away(listener: socket.socket) -> None:
+    """Accept and close all that wait; whether calls on it wait is a property that all its holders share."""
+    waits = listener.getblocking()
+    listener.setblocking(False)
+    try:
+        for _ in range(BACKLOG + 1):
+            listener.accept()[0].close()
+    except OSError as error:
+        if error.errno != errno.EAGAIN:
+            log.warning("%s: %s", listener.getsockname(), error.strerror)
+    finally:
+        listener.setblocking(waits)
 
 
 def _bind_unix(path: Path) -> socket.socket:

@@ -7,7 +7,16 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from bus.events import Envelope, ProcReady, ProcStarted, ProcStopping
+from bus.events import (
+    Envelope,
+    ProcReady,
+    ProcStarted,
+    ProcStopping,
+    UserAdded,
+    UserDeleted,
+    UserInvalid,
+    UserModified,
+)
 from services.reactor.act import Act
 from services.reactor.actions import (
     AnyNews,
@@ -21,6 +30,7 @@ from services.reactor.actions import (
     TenantEvent,
 )
 from services.reactor.decide import settle
+from services.reactor.doors import door
 from services.reactor.learn import learn
 from services.reactor.state import (
     Asked,
@@ -51,13 +61,18 @@ class Tenants:
         self._inbox: deque[tuple[str, Input | None, int]] = deque()
         self._busy = True
         self._with_process: set[str] = set()
+        self._invalid: set[str] = set()
+        """Whose newest settings cannot be used."""
 
     def recall(self, envelope: Envelope) -> None:
         """Believe what was said before we began."""
         event = envelope.event
         if isinstance(event, SharedEvent):
             self.shared = share(self.shared, envelope.seq, event)
+        elif isinstance(event, UserInvalid):
+            self._invalid.add(event.tenant)
         elif isinstance(event, TenantEvent):
+            self._note_valid(event)
             self._learn(event.tenant, Heard(seq=envelope.seq, event=event))
             self._act.because(event.tenant, envelope.seq)
 
@@ -73,13 +88,20 @@ class Tenants:
             self._miss(tenant)
         self._busy = False
         self._settle_all()
+        for name in self._invalid:
+            self._show(name)
+        self._act.complete()
 
     def follow(self, envelope: Envelope) -> None:
         """Act on an event from the bus."""
         event = envelope.event
         if isinstance(event, SharedEvent):
             self.change(share(self.shared, envelope.seq, event), envelope.seq)
+        elif isinstance(event, UserInvalid):  # the last good settings stay
+            self._invalid.add(event.tenant)
+            self._show(event.tenant)
         elif isinstance(event, TenantEvent):
+            self._note_valid(event)
             self._take(event.tenant, Heard(seq=envelope.seq, event=event), envelope.seq)
 
     def hear(self, news: AnyNews) -> None:
@@ -138,7 +160,17 @@ class Tenants:
         self._act.perform(actions)
         if heard and not isinstance(heard, Heard):
             self._act.take_note(heard)
+        self._show(name)
         self._count(tenant)
+
+    def _note_valid(self, event: TenantEvent) -> None:
+        if isinstance(event, UserAdded | UserModified | UserDeleted):
+            self._invalid.discard(event.tenant)
+
+    def _show(self, name: str) -> None:
+        shown = door(self.known.get(name) or Tenant(name=name), invalid=name in self._invalid)
+        if shown:
+            self._act.show(name, shown)
 
     def _count(self, tenant: Tenant) -> None:
         if isinstance(tenant.state, Gone) and not tenant.wish.seq:
