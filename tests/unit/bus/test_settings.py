@@ -91,3 +91,8 @@ def test_password_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "pw").write_bytes(b"\xff\xfe")
     with pytest.raises(FileError, match="pw: is not text in UTF-8"):
         settings.database_url("a")
+
+
+def test_a_log_has_room_for_a_piece_and_its_copy(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"logs.*keep_mb: 30 is less than twice max_mb, which is 20"):
+        load(tmp_path, "[logs]\nmax_mb = 20\nkeep_mb = 30\n")
