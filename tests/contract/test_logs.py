@@ -1,17 +1,21 @@
 """One suite over both ways to take the head off a file: cut it off (ext4, xfs), make it a hole (tmpfs)."""
 
 import os
+import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from bus import log_files
 from bus.log_files import Mark, State
 from bus.log_reader import Lines, Log
-from services.reactor import holes
+from services.reactor import holes, log_cut
 from services.reactor.log_cut import CutLog
 
 BLOCK = 4096
@@ -157,6 +161,76 @@ def test_killed_around_the_collapse(method: Method, tenant: Tenant, *, collapsed
     method.tidy(again) if again.hole else None
     tenant.say(5)
     assert read(method.root) == tenant.said
+
+
+def dies_after(lines: int, work: Callable[[], None]) -> bool:
+    """Do something in a process that is killed before so many lines of ours; tells whether it was."""
+    pid = os.fork()
+    if not pid:
+        left = lines
+
+        def count_down(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+            nonlocal left
+            if frame.f_code.co_filename not in (log_cut.__file__, log_files.__file__, holes.__file__):
+                return None
+            left -= event == "line"
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return count_down
+
+        sys.settrace(count_down)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_killed_anywhere(method: Method, *, skip: bool) -> None:
+    def work() -> None:
+        kept = CutLog(directory)
+        (kept.skip if skip else kept.cut)(2 * BLOCK, 0.0)
+        method.tidy(kept)
+
+    killed = True
+    for lines in count(1):
+        if not killed:
+            assert lines > 50
+            return
+        with tempfile.TemporaryDirectory(dir=method.root) as name:
+            directory = Path(name)
+            tenant = Tenant(directory)
+            tenant.say(200)
+            CutLog(directory).cut(BLOCK, 0.0)
+            tenant.say(300)
+            killed = dies_after(lines, work)
+            tenant.say(3)
+            check_lines(tenant, skipped=skip)
+            after = CutLog(directory)
+            method.tidy(after) if after.hole else None
+            tenant.say(3)
+            check_lines(tenant, skipped=skip)
+            after.look()
+            assert after.written == sum(len(line) + 1 for line in tenant.said)
+            after.cut(BLOCK, 0.0)
+            check_lines(tenant, skipped=skip)
+            tenant.close()
+
+
+def check_lines(tenant: Tenant, *, skipped: bool) -> None:
+    lines = read(tenant.directory)
+    notes = [line for line in lines if line.startswith(b"tenantbus: ")]
+    if not skipped or not notes:
+        assert lines == tenant.said
+        return
+    place = lines.index(notes[0])
+    before, after = lines[:place], lines[place + 1 :]
+    assert before == tenant.said[:place]
+    assert after == tenant.said[-len(after) :]
 
 
 def test_lost_state_is_found_again(method: Method, tenant: Tenant) -> None:
