@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from tests.harness import DEADLINE, Program, eventually, free_port, short_directory
 
-BUS = [sys.executable, "-m", "cli.main"]
+BUS = [str(Path(sys.executable).parent / "bus")]
 
 
 class Deployment:
