@@ -11,6 +11,7 @@ whole log. A piece is the truth about its range: what the live file has of that 
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +66,9 @@ def pieces(directory: Path) -> list[Piece]:
     with os.scandir(directory) as entries:
         for entry in entries:
             name = PIECE.fullmatch(entry.name)
-            if name and entry.is_file(follow_symlinks=False):
+            if not name or not entry.is_file(follow_symlinks=False):
+                continue
+            with suppress(FileNotFoundError):  # dropped since it was listed
                 facts = entry.stat(follow_symlinks=False)
                 found.append(Piece(int(name[1]), int(name[2]), facts.st_size, facts.st_mtime))
     return sorted(found)

@@ -60,20 +60,27 @@ class Log:
 
     def read(self, at: int) -> Chunk | None:
         """Give what follows `at`, or, where that was dropped, what comes next; None if nothing does yet."""
-        lost = False
+        next_one = -1
         while True:
-            for piece in log_files.pieces(self.directory):
-                if piece.end > at:
-                    chunk = self._read_piece(piece, at)
-                    break
-            else:
-                try:
-                    chunk = self._read_live(at, lost=lost)
-                except FileNotFoundError:  # it has not written anything yet
-                    return None
-            if chunk is not None:
-                return chunk if chunk.data else None
-            lost = True
+            try:
+                chunk = self._try(at)
+            except FileNotFoundError:  # it has not written anything yet
+                return None
+            if chunk is None:
+                continue
+            if not chunk.data:
+                return None
+            # A listing may lack a piece that got its name meanwhile. What lies before the next one that was
+            # seen had its name by then: the second time it is there, or it is gone.
+            if chunk.start <= at or chunk.start == next_one:
+                return chunk
+            next_one = chunk.start
+
+    def _try(self, at: int) -> Chunk | None:
+        for piece in log_files.pieces(self.directory):
+            if piece.end > at:
+                return self._read_piece(piece, at)
+        return self._read_live(at)
 
     def _read_piece(self, piece: Piece, at: int) -> Chunk | None:
         """Read in a piece; None when it is gone."""
@@ -88,11 +95,8 @@ class Log:
         except FileNotFoundError:
             return None
 
-    def _read_live(self, at: int, *, lost: bool) -> Chunk | None:
-        """Read in the live file; None when it was cut meanwhile: perhaps there is a piece now.
-
-        `lost` says that there is none, so that what is missing is skipped.
-        """
+    def _read_live(self, at: int) -> Chunk | None:
+        """Read in the live file, behind its hole; None when it was cut meanwhile."""
         descriptor = self._open()
         try:
             end = self._rotated()
@@ -100,11 +104,7 @@ class Log:
             place = at - state.base
             if place > os.fstat(descriptor).st_size:  # somebody emptied it
                 place = 0
-            data_at = log_files.first_data(descriptor, max(place, 0))
-            if data_at != place:
-                if not lost:
-                    return None
-                place = data_at
+            place = log_files.first_data(descriptor, max(place, 0))
             data = os.pread(descriptor, CHUNK, place)
             cut = data and log_files.first_data(descriptor, place) != place
             if cut or log_files.locate(self.directory, descriptor, end) != state:

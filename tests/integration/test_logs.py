@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,34 @@ def test_follow_sees_each_line_once(settings: Settings, method: str, tmp_path: P
         assert follower.process.poll() is None
     assert numbers(seen.read_bytes().splitlines()) == list(range(lines))
     assert len(log_files.pieces(log_of(settings))) > 5
+
+
+@pytest.mark.parametrize("method", ["collapse", "punch"])
+def test_a_reader_who_is_overtaken_sees_whole_lines(short_dir: Path, method: str) -> None:
+    settings = settings_in(short_dir, keep_mb=2)
+    lines = 500_000
+    options = ["punch"] if method == "punch" else []
+    found: list[bytes] = []
+    with keeper(settings, *options), writer(settings, lines, 150_000) as program:
+        reading = Lines(Log(log_of(settings)), 0)
+        while program.process.poll() is None:
+            found += reading.read() or []
+            time.sleep(0.03)
+        while (more := reading.read()) is not None:
+            found += more
+    told = [line for line in found if not line.startswith(b"tenantbus: ")]
+    seen = [int(line.partition(b" ")[0]) for line in told if is_whole(line)]
+    assert seen == sorted(set(seen))
+    assert seen[0] == 0
+    assert seen[-1] == lines - 1
+    assert len(seen) < lines  # it was overtaken
+    torn = len(told) - len(seen)
+    assert torn <= sum(before + 1 != after for before, after in pairwise(seen))
+
+
+def is_whole(line: bytes) -> bool:
+    number, _, rest = line.partition(b" ")
+    return number.isdigit() and rest == b"x" * (int(number) % 150)
 
 
 def newest(file: Path) -> int:
