@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench import table
 from tests.bench.table import Row
 
-BENCHES = ("crash", "stuck", "add", "memory", "watch", "pages", "queues", "broker")
+BENCHES = ("crash", "stuck", "add", "memory", "watch", "pages", "queues", "broker", "nginx")
 """In the order in which they are shown."""
 
 

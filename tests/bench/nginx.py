@@ -1,0 +1,100 @@
+"""What customers see through nginx while their tenant is restarted, and its settings change, many times."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from examples.front import Front
+from tests.bench.product import Product, running
+from tests.bench.table import Row
+from tests.harness import free_port, short_directory
+
+CHANGES = 50
+"""Restarts, and as many changes of settings."""
+
+PAUSE = 0.5
+"""Seconds between two of them."""
+
+REQUESTS = 100_000
+
+BUS = Path(sys.executable).with_name("bus")
+
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+LONGEST = 600
+"""Seconds that the load runs at most; it is ended when all changes are made."""
+
+
+def restart(product: Product, number: int) -> None:
+    subprocess.run(
+        [BUS, "restart", "acme"],
+        env={**os.environ, "TENANTBUS_CONFIG": str(product.config)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def change_settings(product: Product, number: int) -> None:
+    file = product.settings.tenants_dir / "acme" / "tenant.toml"
+    draft = file.with_name("tenant.new")
+    draft.write_text(f'package = "tiny"\nenv = {{ NUMBER = "{number}" }}\n')
+    draft.replace(file)
+
+
+def load(port: int) -> "subprocess.Popen[str]":
+    options = ("-t1", "-c16", f"-d{LONGEST}s", "--timeout", "30s", "--latency", "-H", "Host: acme.localhost")
+    return subprocess.Popen(["wrk", *options, f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True)
+
+
+def failures(said: str) -> int:
+    """Add up all that wrk counts as failed."""
+    answers = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
+    broken = re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    return sum(map(int, answers)) + sum(int(count) for counts in broken for count in counts)
+
+
+def milliseconds(said: str, share: str) -> float:
+    found = re.search(rf"{share}%\s+([0-9.]+)(us|ms|s|m)\b", said)
+    assert found, said
+    return 1e3 * float(found[1]) * SECONDS[found[2]]
+
+
+def changes(product: Product) -> None:
+    """Make them all; each ends when another process answers."""
+    pid = product.pid("acme")
+    for number in range(CHANGES):
+        for change in (restart, change_settings):
+            change(product, number)
+            pid = product.pid("acme", not_pid=pid)
+            time.sleep(PAUSE)
+
+
+def run() -> list[Row]:
+    with short_directory() as place, running() as product:
+        front = Front(place, product.settings.run_dir / "http", free_port())
+        with front.running():
+            product.add("acme")
+            product.pid("acme")
+            wrk = load(front.port)
+            try:
+                changes(product)
+            finally:
+                wrk.send_signal(signal.SIGINT)
+                said = wrk.communicate()[0]
+    asked = re.search(r"(\d+) requests in", said)
+    assert asked, said
+    return [
+        Row(
+            f"requests through nginx over {CHANGES} restarts, {CHANGES} changes",
+            int(asked[1]),
+            "",
+            f"{REQUESTS:,}",
+        ),
+        Row("of which failed", failures(said), "", "below 1"),
+        Row("their latency, median", milliseconds(said, "50"), "ms"),
+        Row("their latency, p99", milliseconds(said, "99"), "ms"),
+    ]
