@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Meta, Struct, structs
 
-from bus import toml
+from bus import regular, toml
 from bus.errors import FileError
 from bus.model import Limits, Start
 
@@ -243,14 +243,10 @@ class Settings(Section, frozen=True, kw_only=True):
                 ) from None
         if database.password_file:
             try:
-                return (self.root / database.password_file).read_text().partition("\n")[0]
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
-                raise FileError(
-                    self.file,
-                    f"{self.root / database.password_file}: {reason}",
-                    key=f"databases.{name}.password_file",
-                ) from error
+                return regular.read_text(self.root / database.password_file).partition("\n")[0]
+            except FileError as error:
+                key = f"databases.{name}.password_file"
+                raise FileError(self.file, f"{error.file}: {error.reason}", key=key) from None
         return ""
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bus import regular
 from bus.errors import FileError
 
 T = TypeVar("T")
@@ -17,13 +18,7 @@ def read(file: Path, shape: type[T]) -> T:
 
     Raises FileError when the file cannot be read, is no TOML, or does not fit the shape.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise FileError(file, f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise FileError(file, error.strerror or str(error)) from error
-    return parse(file, text, shape)
+    return parse(file, regular.read_text(file), shape)
 
 
 def parse(file: Path, text: str, shape: type[T]) -> T:

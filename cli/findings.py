@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus import files, toml
+from bus import files, regular, toml
 from bus.errors import FileError
 from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
 from bus.model import TenantSettings
@@ -65,7 +65,7 @@ class Inspection:
 
     def _settings_error(self, key: str, reason: str) -> None:
         file = Path(self.settings.file)
-        line = toml.locate(file.read_text(errors="replace"), key)
+        line = toml.locate(regular.read(file).decode(errors="replace"), key)
         self.note(FileError(file, reason, key=key, line=line))
 
     def _release(self, directory: Path) -> None:
@@ -127,7 +127,7 @@ def _has(directory: Path, name: str) -> bool:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return regular.read(file)
     except OSError as error:
         raise FileError(file, error.strerror or str(error)) from None
 

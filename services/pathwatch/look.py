@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from bus import files
+from bus import files, regular
 from bus import settings as settings_file
 from bus.errors import FileError
 from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
@@ -120,7 +120,7 @@ def _settings(file: Path) -> Sight:
     content = b""
     try:
         with steady.closed(file) as descriptor:
-            content = os.read(descriptor, steady.LARGEST)
+            content = os.read(descriptor, regular.LARGEST)
             found = settings_file.load(file)
     except FileError as error:
         return _invalid(error, stamp(content))

@@ -7,15 +7,11 @@ it, whoever wants to write waits in the kernel, for the few microseconds that re
 import fcntl
 import os
 import signal
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bus.errors import FileError
-
-LARGEST = 256 * 1024
-"""Bytes that a file written by a person may have; what it says has to fit into an event."""
+from bus import regular
 
 
 class BusyError(Exception):
@@ -29,13 +25,10 @@ def closed(file: Path) -> Iterator[int]:
     Raises BusyError, FileError when it is no regular file, OSError when it cannot be opened.
     """
     try:
-        # A pipe must not make us wait for its writer.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = regular.open_regular(file)
     except BlockingIOError:
         raise BusyError from None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileError(file, "is not a regular file")
         _lease(descriptor)
         yield descriptor
     finally:
@@ -59,15 +52,11 @@ def read(file: Path) -> bytes:
     """Read a whole file; raises as `closed` does, and FileError when it is too large."""
     with closed(file) as descriptor:
         before = os.fstat(descriptor)
-        content = bytearray()
-        while piece := os.read(descriptor, LARGEST):
-            content += piece
-            if len(content) > LARGEST:
-                raise FileError(file, f"is larger than {LARGEST} bytes")
+        content = regular.read_open(descriptor, file)
         after = os.fstat(descriptor)
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise BusyError
-    return bytes(content)
+    return content
 
 
 def status(file: Path) -> os.stat_result:

@@ -1,11 +1,13 @@
 """What tenants find in their environment; never ours, and never written to a log."""
 
+import os
 import re
 import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from bus import regular
 from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.model import Limits
@@ -40,14 +42,9 @@ def for_tenant(settings: Settings, order: Spawn, port: int, directory: Path) -> 
 
 def read_secrets(file: Path) -> dict[str, str]:
     """Read KEY=VALUE lines, none when there is no file; raises FileError, which never holds a value."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return {}
-    except UnicodeDecodeError as error:
-        raise FileError(file, f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise FileError(file, error.strerror or "cannot be read") from error
+    text = regular.read_text(file)
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):

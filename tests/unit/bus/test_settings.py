@@ -89,7 +89,7 @@ def test_port_of_a_url_is_checked(tmp_path: Path) -> None:
 def test_password_file_that_is_no_text(tmp_path: Path) -> None:
     settings = load(tmp_path, '[databases.a]\nurl = "mysql://u@h/s"\npassword_file = "pw"\n')
     (tmp_path / "pw").write_bytes(b"\xff\xfe")
-    with pytest.raises(FileError, match="pw: is not text in UTF-8"):
+    with pytest.raises(FileError, match="pw: is not UTF-8"):
         settings.database_url("a")
 
 

@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from bus import toml
+from bus import regular, toml
 from bus.errors import FileError
 from bus.model import PackageSettings, TenantSettings
 from bus.settings import Settings
@@ -74,3 +75,14 @@ def test_unreadable_file_is_a_file_error(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'package = "\xe9"')
     with pytest.raises(FileError, match="is not UTF-8"):
         toml.read(tmp_path / "latin.toml", TenantSettings)
+
+
+def test_what_has_no_end_is_not_read_to_it(tmp_path: Path) -> None:
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.toml")
+    for name in ("zero.toml", "pipe.toml"):
+        with pytest.raises(FileError, match="is not a regular file"):
+            toml.read(tmp_path / name, TenantSettings)
+    (tmp_path / "large.toml").write_bytes(b"#" * (regular.LARGEST + 1))
+    with pytest.raises(FileError, match="is larger than 262144 bytes"):
+        toml.read(tmp_path / "large.toml", TenantSettings)

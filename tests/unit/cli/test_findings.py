@@ -16,6 +16,11 @@ def put(file: Path, text: str) -> Path:
     return file
 
 
+def endless(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
 @pytest.fixture
 def tree(short_dir: Path) -> Path:
     """What is right: one release, one tenant, one database."""
@@ -62,6 +67,7 @@ TENANT, PACKAGE, SETTINGS = "tenants/acme/tenant.toml", "packages/shop/1.0/packa
         (lambda t: put(t / TENANT, 'package = "shop"\nplan = "x"'), (TENANT, 2, "plan"), "Invalid enum"),
         (lambda t: put(t / TENANT, ""), (TENANT, None, "package"), "is missing"),
         (lambda t: (t / TENANT).write_bytes(b"\xff"), (TENANT, None, ""), "UTF-8"),
+        (lambda t: endless(t / TENANT), (TENANT, None, ""), "not a regular file"),
         (lambda t: put(t / TENANT, 'package = "ship"'), (TENANT, 1, "package"), "no release of ship"),
         (
             lambda t: put(t / TENANT, 'package = "shop==2.0"'),
