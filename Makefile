@@ -71,7 +71,7 @@ $(SERVICES:%=restart-%): restart-%: $(VENV)/installed
 	@$(BIN)/bus service restart $*
 
 servers: ## install the real servers that tests use (Debian packages; needs root)
-	@scripts/install-servers mariadb-server
+	@scripts/install-servers mariadb-server nginx-light wrk
 
 upgrade: $(VENV)/installed ## renew constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'

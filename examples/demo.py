@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -20,6 +20,7 @@ from bus import settings as settings_file
 from bus.errors import BusError
 from bus.settings import Settings
 from examples import prepare
+from examples.front import Front, FrontError
 from examples.mariadb import InstanceError, MariaDb
 from examples.pair import Pair, listeners
 from examples.prepare import Ports
@@ -47,14 +48,15 @@ DATABASE_HINTS = """\
 
 
 def main() -> int:
-    root, ports, mariadb = _arguments()
+    root, ports, http_port, mariadb = _arguments()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         settings = _lay_out(root, ports, mariadb=mariadb)
         pair = Pair(settings.state_dir / "mariadb", ports.databases, _say) if mariadb else None
-        with pair.running() if pair else nullcontext(), _services(settings) as services:
-            return _watch(settings, services, pair)
+        databases = pair.running() if pair else nullcontext()
+        with databases, _front(settings, http_port) as front, _services(settings) as services:
+            return _watch(settings, services, pair, front)
     except KeyboardInterrupt:
         return 0
     except (BusError, InstanceError, prepare.ForeignFileError) as error:
@@ -62,16 +64,17 @@ def main() -> int:
         return 1
 
 
-def _arguments() -> tuple[Path, Ports, bool]:
+def _arguments() -> tuple[Path, Ports, int, bool]:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("root", nargs="?", type=Path, default=Path(), help="where tenantbus.toml and var/ go")
     parser.add_argument("--sqlite", action="store_true", help="use SQLite although there is MariaDB")
     parser.add_argument("--first-port", type=int, default=prepare.DEFAULT_PORTS.tenants[0])
     parser.add_argument("--database-port", type=int, default=prepare.DEFAULT_PORTS.databases[0])
+    parser.add_argument("--http-port", type=int, default=8080, help="where nginx listens")
     given = parser.parse_args()
     first = given.first_port
     ports = Ports(range(first, first + 99), (given.database_port, given.database_port + 1))
-    return given.root.resolve(), ports, MariaDb.available() and not given.sqlite
+    return given.root.resolve(), ports, given.http_port, MariaDb.available() and not given.sqlite
 
 
 def _lay_out(root: Path, ports: Ports, *, mariadb: bool) -> Settings:
@@ -83,6 +86,24 @@ def _lay_out(root: Path, ports: Ports, *, mariadb: bool) -> Settings:
     for port, who in listeners(set(ports.tenants)).items():
         _say(f"Port {port} is in use by {who}; tenants get others.")
     return settings
+
+
+@contextmanager
+def _front(settings: Settings, port: int) -> Iterator[Front | None]:
+    """nginx, as long as the block runs; None where there is none, or its port is taken."""
+    if not Front.available():
+        _say("No nginx here (Debian: nginx-light): the tenants answer on ports of their own only.")
+        yield None
+        return
+    front = Front(settings.state_dir / "nginx", settings.run_dir / "http", port)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(front.running())
+        except FrontError as error:
+            _say(f"{error}; the tenants answer on ports of their own only.")
+            yield None
+        else:
+            yield front
 
 
 @contextmanager
@@ -112,15 +133,18 @@ def _stop(services: subprocess.Popen[bytes]) -> None:
         services.wait()
 
 
-def _watch(settings: Settings, services: subprocess.Popen[bytes], pair: Pair | None) -> int:
+def _watch(
+    settings: Settings, services: subprocess.Popen[bytes], pair: Pair | None, front: Front | None
+) -> int:
     """Tell what there is once it answers, and keep the databases going; gives the exit code of `bus up`."""
     tenants = sorted(file.parent.name for file in settings.tenants_dir.glob("*/tenant.toml"))
     patient_until = time.monotonic() + PATIENCE
     told = False
     while services.poll() is None:
         if not told:
-            serving = {name: url for name in tenants if (url := _serving(settings, name))}
-            if len(serving) == len(tenants) or time.monotonic() > patient_until:
+            serving = {name: _serving(settings, front, name) for name in tenants}
+            ways = 2 if front else 1
+            if all(len(urls) == ways for urls in serving.values()) or time.monotonic() > patient_until:
                 _tell(settings, tenants, serving, mariadb=pair is not None)
                 told = True
         if pair:
@@ -129,23 +153,31 @@ def _watch(settings: Settings, services: subprocess.Popen[bytes], pair: Pair | N
     return services.returncode
 
 
-def _serving(settings: Settings, tenant: str) -> str:
-    """Give the URL of a tenant whose page answers with 200 and is its own, else ""."""
-    with suppress(OSError, ValueError, HTTPException):
-        port = int((settings.tenants_dir / tenant / "run" / "port").read_text())
-        with closing(HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
-            connection.request("GET", "/")
-            answer = connection.getresponse()
-            page = answer.read()
-        if answer.status == HTTPStatus.OK and f"<b>{tenant}</b>".encode() in page:
-            return f"http://127.0.0.1:{port}/"
-    return ""
+def _serving(settings: Settings, front: Front | None, tenant: str) -> list[str]:
+    """Give the URLs at which a tenant's own page comes, the one through nginx first."""
+    hosts = [(f"{tenant}.localhost", front.port)] if front else []
+    with suppress(OSError, ValueError):
+        hosts.append(("127.0.0.1", int((settings.tenants_dir / tenant / "run" / "port").read_text())))
+    return [f"http://{host}:{port}/" for host, port in hosts if _shows(tenant, f"{host}:{port}", port)]
 
 
-def _tell(settings: Settings, tenants: list[str], serving: Mapping[str, str], *, mariadb: bool) -> None:
+def _shows(tenant: str, host: str, port: int) -> bool:
+    """Tell whether it is the tenant's own page that comes, with 200."""
+    with (
+        suppress(OSError, HTTPException),
+        closing(HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
+    ):
+        connection.request("GET", "/", headers={"Host": host})
+        answer = connection.getresponse()
+        return f"<b>{tenant}</b>".encode() in answer.read() and answer.status == HTTPStatus.OK
+    return False
+
+
+def _tell(settings: Settings, tenants: list[str], serving: Mapping[str, list[str]], *, mariadb: bool) -> None:
     bus = os.path.relpath(BUS)
     urls = [
-        f"  {name:<12} {serving.get(name) or f'does not answer: see {bus} why {name}'}" for name in tenants
+        f"  {name:<12} " + ("   ".join(serving[name]) or f"does not answer: see {bus} why {name}")
+        for name in tenants
     ]
     hints = HINTS + (DATABASE_HINTS if mariadb else "")
     _say(

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from examples import pair
+from examples.front import Front
 from examples.mariadb import MariaDb
 from tests.harness import Program, eventually, free_port
 
@@ -31,13 +32,19 @@ needs_mariadb = pytest.mark.skipif(
     not MariaDb.available() and "CI" not in os.environ, reason="no mariadbd on this machine"
 )
 
+needs_nginx = pytest.mark.skipif(
+    not Front.available() and "CI" not in os.environ, reason="no nginx on this machine"
+)
+
 
 class Demo(Program):
     """The demo in a directory and on ports of its own."""
 
     def __init__(self, directory: Path, ports: int, *options: str) -> None:
         self.directory = directory
-        arguments = (str(directory), "--first-port", str(ports), *options)
+        self.http_port = free_port()
+        chosen = ("--first-port", str(ports), "--http-port", str(self.http_port))
+        arguments = (str(directory), *chosen, *options)
         super().__init__(sys.executable, "-m", "examples.demo", *arguments, cwd=ROOT, log=directory / "log")
 
     def urls(self) -> dict[str, int]:
@@ -47,7 +54,7 @@ class Demo(Program):
         )
         return {
             name: int(port)
-            for name, port in re.findall(r"^  (\w+) +http://127.0.0.1:(\d+)/$", shown, re.MULTILINE)
+            for name, port in re.findall(r"^  (\w+) .*http://127.0.0.1:(\d+)/$", shown, re.MULTILINE)
         }
 
     @property
@@ -100,10 +107,10 @@ def leftovers(directory: Path) -> list[psutil.Process]:
     return found
 
 
-def fetch(port: int, path: str = "/", body: object = None) -> tuple[int, str]:
+def fetch(port: int, path: str = "/", body: object = None, host: str = "127.0.0.1") -> tuple[int, str]:
     with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         if body is None:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Host": host})
         else:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -130,6 +137,32 @@ def test_one_command_brings_up_everything_and_ctrl_c_ends_it(short_dir: Path, po
         assert (status, f"<b>{pid}</b>" in page) == (200, False)
         demo.signal(signal.SIGINT)
         assert demo.process.wait(60) == 0
+
+
+@needs_nginx
+def test_nginx_answers_at_the_urls_that_are_told(short_dir: Path, ports: int) -> None:
+    with nothing_left(short_dir), Demo(short_dir, ports, "--sqlite") as demo:
+        demo.urls()
+        told = re.findall(r"http://((\w+)\.localhost:\d+)/ ", demo.output)
+        assert {name for _, name in told} == {"acme", "globex", "initech"}
+        for host, name in told:
+            status, page = fetch(demo.http_port, host=host)
+            assert (status, f"<b>{name}</b>" in page) == (200, True)
+        demo.bus("stop", "acme")
+        host = f"acme.localhost:{demo.http_port}"
+        eventually(lambda: fetch(demo.http_port, host=host)[0] == 503)
+        demo.signal(signal.SIGINT)
+        assert demo.process.wait(60) == 0
+
+
+@needs_nginx
+def test_a_taken_port_leaves_the_demo_without_nginx_and_is_told(short_dir: Path, ports: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, nothing_left(short_dir):
+        port = str(taken.getsockname()[1])
+        with Demo(short_dir, ports, "--sqlite", "--http-port", port) as demo:
+            assert {fetch(port)[0] for port in demo.urls().values()} == {200}
+            assert f"127.0.0.1:{port} failed" in demo.output
+            assert "on ports of their own only" in demo.output
 
 
 @needs_mariadb
