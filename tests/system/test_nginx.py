@@ -168,6 +168,13 @@ def test_restarts_under_load_fail_nobody(site: Site) -> None:
     assert int(asked[1]) > 100
 
 
+def test_restarts_under_posts_fail_nobody(site: Site) -> None:
+    with Visitors.posting(site.front.port, site.host("acme")) as visitors:
+        for _ in range(3):
+            visitors.after(lambda: site.deployment.bus("restart", "acme"))
+    assert set(visitors.statuses()) == {200}, visitors.statuses()
+
+
 def test_killed_under_gets_fails_nobody(site: Site) -> None:
     with Visitors.getting(site.front.port, site.host("acme")) as visitors:
         for _ in range(5):
@@ -178,10 +185,12 @@ def test_killed_under_gets_fails_nobody(site: Site) -> None:
 
 def test_killed_under_posts_carries_none_out_twice(site: Site) -> None:
     number, kills = 8, 3
+    file = site.deployment.directory / "tenants" / "acme" / "counted"
+    file.unlink(missing_ok=True)
     with Visitors.posting(site.front.port, site.host("acme"), number) as visitors:
         for _ in range(kills):
             visitors.after(lambda: site.crash("acme"))
-    counted = (site.deployment.directory / "tenants" / "acme" / "counted").read_text().split()
+    counted = file.read_text().split()
     assert len(counted) == len(set(counted))
     assert set(visitors.statuses()) <= {200, 502}
     failed = [answer for answer in visitors.answers if answer.status != 200]
