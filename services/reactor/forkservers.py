@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 LISTING = 5.0
 """Seconds that a fork server has to tell what it has, after which it counts as hung."""
 
+KILLS = 3
+"""Times that a fork server which cannot be listened to is killed, before it is given up."""
+
 QUITTING = 5.0
 """Seconds that fork servers have to end at the end of the product."""
 
@@ -109,10 +112,11 @@ class ForkServers:
         if each.listed.is_set():
             return
         process = link.other_end(each.peer)  # it must not do later what it was ordered before
-        if process:
+        for _ in range(KILLS if process else 0):
             self.kill(process, f"at {each.peer.getpeername()} has not answered for {LISTING:g} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(each.gone.wait(), LISTING)
+                break
         each.hang_up()
 
     def _retire(self, former: Link, path: Path) -> None:
