@@ -75,3 +75,8 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("exactly one of `entry` and `command` must be given")
         if self.command is not None and not self.command:
             raise ValueError("command: is an empty list")
+
+    @property
+    def binds_port(self) -> bool:
+        """Tell whether a command asks for its port: then it binds it itself, and serves there alone."""
+        return any("{port}" in word for word in self.command or ())

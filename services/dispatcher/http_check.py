@@ -1,4 +1,4 @@
-"""Asks a tenant for its health over its own unix socket: one GET, and only the status of the answer counts.
+"""Asks a tenant for its health where it serves: one GET, and only the status of the answer counts.
 
 The request is HTTP/1.1 with `Connection: close` (RFC 9112 section 9.6). The caller sets the deadline, by
 cancelling.
@@ -19,15 +19,16 @@ class CheckFailedError(Exception):
     """A tenant did not answer, or not in HTTP; the message is the reason."""
 
 
-async def get_status(path: Path, host: str, target: str) -> int:
-    """Give the status that the server on the unix socket `path` answers with.
+async def get_status(place: Path | int, host: str, target: str) -> int:
+    """Give the status that the server on a unix socket, or on a loopback port, answers with.
 
     Raises CheckFailedError.
     """
     request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tenantbus\r\nConnection: close\r\n\r\n"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+    family = socket.AF_INET if isinstance(place, int) else socket.AF_UNIX
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
         try:
-            connection.connect(str(path))
+            await _connect(connection, place)
             await asyncio.get_running_loop().sock_sendall(connection, request.encode())
             head = await _head(connection)
         except BlockingIOError:  # unix(7): a full queue of connections, and not "under way" as with TCP
@@ -38,6 +39,13 @@ async def get_status(path: Path, host: str, target: str) -> int:
     if not found:
         raise CheckFailedError(f"no HTTP: {head[:40]!r}" if head else "closed without an answer")
     return int(found[1])
+
+
+async def _connect(connection: socket.socket, place: Path | int) -> None:
+    if isinstance(place, int):
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", place))
+    else:
+        connection.connect(str(place))
 
 
 async def _head(connection: socket.socket) -> bytes:

@@ -10,7 +10,8 @@ import random
 from asyncio import TaskGroup
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from bus.settings import Settings
 from services.dispatcher.decide import complaint
@@ -23,6 +24,15 @@ log = logging.getLogger(__name__)
 ASK_AGAIN = 1.0
 """Seconds until a tenant that failed a check is asked again."""
 
+
+class Door(NamedTuple):
+    """Where a tenant serves, and what it is asked for there."""
+
+    place: Path | int
+    """Its unix socket, or the loopback port that its program binds itself."""
+    path: str
+
+
 Report: TypeAlias = Callable[[str, str, float, float], None]
 """(tenant, complaint or "" if it works, when it was asked, now)."""
 
@@ -31,12 +41,12 @@ class HttpRounds:
     """Which tenant is asked when; one tenant's silence never delays another's question."""
 
     def __init__(
-        self, settings: Settings, pages: Pages, path_of: Callable[[str], str], report: Report
+        self, settings: Settings, pages: Pages, door_of: Callable[[str], Door], report: Report
     ) -> None:
         self.round = Round(settings.checks.interval)
         self._settings = settings
         self._pages = pages
-        self._path_of = path_of
+        self._door_of = door_of
         self._report = report
         self._asked: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._not_found: set[str] = set()
@@ -90,9 +100,9 @@ class HttpRounds:
         self._asked[tenant] = (now, group.create_task(self._check(tenant, now)))
 
     async def _check(self, tenant: str, asked: float) -> None:
-        path = self._path_of(tenant)
+        place, path = self._door_of(tenant)
         try:
-            status = await get_status(self._settings.http_socket(tenant), tenant, path)
+            status = await get_status(place, tenant, path)
         except CheckFailedError as error:
             wrong = str(error)
         else:
@@ -108,4 +118,4 @@ class HttpRounds:
             self.ask_soon(tenant, now)
         else:
             self.round.move(tenant, self.round.due, now + self._settings.checks.http_every)
-        self._report(tenant, wrong and f"GET {self._path_of(tenant)}: {wrong}", asked, now)
+        self._report(tenant, wrong and f"GET {self._door_of(tenant).path}: {wrong}", asked, now)

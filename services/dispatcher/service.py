@@ -7,10 +7,11 @@ from asyncio import TaskGroup
 
 from bus.api import Bus, Subscription
 from bus.events import AnyEvent, PackageReleased, ProcEvent, ProcReady, ProcStarted, ProcStopped, ProcStuck
+from bus.model import PackageSettings
 from bus.settings import Settings
 from services.base import Service
 from services.dispatcher.decide import Rules
-from services.dispatcher.rounds import HttpRounds
+from services.dispatcher.rounds import Door, HttpRounds
 from services.dispatcher.sense import Pages
 from services.dispatcher.watch import Watch
 
@@ -43,11 +44,11 @@ class Dispatcher(Service):
         )
         self._known: dict[str, ProcEvent] = {}
         """What each tenant runs, as the bus told last."""
-        self._health: dict[str, str] = {}
-        """Health path of each release."""
+        self._packages: dict[str, PackageSettings] = {}
+        """How each release is started."""
         self.pages = Pages(settings.run_dir / "score")
         self.watch = Watch(rules, self.pages, self._known, bus.publish)
-        self.rounds = HttpRounds(settings, self.pages, self._health_path, self.watch.answered)
+        self.rounds = HttpRounds(settings, self.pages, self._door, self.watch.answered)
         self._scan_at = 0.0
         self._events: Subscription
 
@@ -78,7 +79,7 @@ class Dispatcher(Service):
 
     def _learn(self, event: AnyEvent, now: float) -> None:
         if isinstance(event, PackageReleased):
-            self._health[event.release] = event.settings.health
+            self._packages[event.release] = event.settings
         elif isinstance(event, ProcEvent):
             if isinstance(event, ProcStarted | ProcReady | ProcStuck):
                 self._known[event.tenant] = event
@@ -120,6 +121,10 @@ class Dispatcher(Service):
         else:
             self.rounds.leave(tenant)
 
-    def _health_path(self, tenant: str) -> str:
+    def _door(self, tenant: str) -> Door:
         known = self._known.get(tenant)
-        return self._health.get(known.release, HEALTH) if known else HEALTH
+        package = self._packages.get(known.release) if known else None
+        socket = self.settings.http_socket(tenant)
+        if known is None or package is None:
+            return Door(socket, HEALTH)
+        return Door(known.port if package.binds_port and known.port else socket, package.health)

@@ -94,4 +94,4 @@ def command(package: PackageReleased, tenant: str, port: int) -> list[str]:
 
 def binds_itself(package: PackageReleased) -> bool:
     """Tell whether a command asks for its port: then it binds it itself, and we must not."""
-    return any("{port}" in word for word in package.settings.command or ())
+    return package.settings.binds_port

@@ -184,6 +184,37 @@ def test_a_quiet_tenant_that_does_not_answer_is_stuck(short_dir: Path) -> None:
     asyncio.run(play())
 
 
+def test_a_program_is_asked_at_the_port_that_it_binds_itself(short_dir: Path) -> None:
+    """Nobody accepts what comes to its unix socket, and that is no reason to end it."""
+
+    async def play() -> None:
+        scene = Scene(short_dir, http_every=0.2, http_timeout=0.3)
+        asked = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            writer.close()
+            asked.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        settings = PackageSettings(command=("program", "--port={port}"))
+        scene.bus.publish(
+            PackageReleased(
+                release="shop-1.0", app="shop", version="1.0", path="", settings=settings, stamp="1"
+            )
+        )
+        with scene.tenant() as tenant:
+            scene.say("/mute")
+            scene.bus.publish(ProcReady(tenant="acme", pid=tenant.pid, release="shop-1.0", port=port))
+            async with scene.dispatcher(), server:
+                await asyncio.wait_for(asked.wait(), DEADLINE)
+                await scene.nothing_heard(within=2.0)
+
+    asyncio.run(play())
+
+
 def test_a_long_pause_that_is_allowed_is_no_failed_check(short_dir: Path) -> None:
     async def play() -> None:
         scene = Scene(short_dir, stuck_after=30.0, http_every=0.2, http_timeout=0.3)
