@@ -27,6 +27,10 @@ from services.reactor.watched import Watched
 log = logging.getLogger(__name__)
 
 
+FORKING = 5.0
+"""Seconds that a fork server has to fork, once it is there; it takes milliseconds."""
+
+
 class Asked(NamedTuple):
     """A Spawn that is not answered yet."""
 
@@ -160,9 +164,15 @@ class Forks:
         finally:
             os.close(score)
         timeout = self._settings.tenants.start_timeout
+        if parent.listed.is_set():  # it has imported what there is to import
+            timeout = min(timeout, FORKING)
         why = f"of {package.release} has not started {tenant} within {timeout:g} s"
-        alarm = self._loop.call_later(timeout, self._parents.kill, parent.process, why)
+        alarm = self._loop.call_later(timeout, self._give_up, parent, why)
         self._asked[tenant] = Asked(parent, package.settings.health if message["command"] else None, alarm)
+
+    def _give_up(self, parent: Link, why: str) -> None:
+        parent.hung = why
+        self._parents.kill(parent.process, why)
 
     def _fail(self, tenant: str, reason: str, *, never: bool) -> None:
         self._loop.call_soon(self._news, SpawnFailed(tenant=tenant, reason=reason, never=never))
@@ -239,8 +249,8 @@ class Forks:
     def _lost(self, speaker: Link) -> None:
         """A fork server is gone: its tenants go on, and are watched without it."""
         self._parents.lose(speaker)
-        log_file = f"log/fork-{speaker.release}.log"
-        why = speaker.broken or f"the fork server of {speaker.release} ended; see {log_file}"
+        how = speaker.hung or f"of {speaker.release} ended"
+        why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
         for watched in list(self._watched.values()):
             if watched.link is speaker:
                 watched.lose_parent()

@@ -40,6 +40,8 @@ class Link:
         """Path of its control socket, as it says."""
         self.broken = ""
         """Why the release can never run."""
+        self.hung = ""
+        """Why it was killed."""
         self.listed = asyncio.Event()
         """Set when the fork server has told all that it had, and when it is gone."""
         self.gone = asyncio.Event()

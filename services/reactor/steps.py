@@ -232,13 +232,14 @@ def _account(tenant: Tenant, state: Exited | Failed, shared: Shared, at: float) 
     count = len(record.failures)
     never = state.never if isinstance(state, Failed) else state.code == EXIT_NEVER
     if never or record.probation or count >= shared.restart.fatal_after:
-        tenant = structs.replace(tenant, record=structs.replace(record, probation=True))
+        tenant = structs.replace(tenant, record=structs.replace(record, probation=True), said=None)
         pause = shared.restart.fatal_retry
         fatal = Fatal(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
         return Decision(_to(tenant, fatal))
     tenant = structs.replace(tenant, record=record)
     if count == 1 and isinstance(state, Exited):
         return _rest(tenant, goal, shared, again=True)
+    tenant = structs.replace(tenant, said=None)  # the same failure once more is news all the same
     pause = _pause_after(count, tenant, shared)
     backoff = Backoff(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
     return Decision(_to(tenant, backoff))

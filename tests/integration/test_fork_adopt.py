@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.reactor import forkservers
+from services.reactor import forks, forkservers
 from services.reactor.actions import Ended, SpawnFailed
 from services.score import Slot
 from tests.harness import Program, eventually, eventually_async
@@ -182,13 +182,18 @@ def test_a_fork_server_that_does_not_answer_the_next_reactor_is_ended(
     run(test())
 
 
-def test_a_fork_server_that_hangs_is_replaced(short_dir: Path) -> None:
+def test_a_fork_server_that_hangs_is_replaced_long_before_a_start_may_take(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "FORKING", 0.5)
+
     async def test() -> None:
-        async with stage(short_dir, PORT, tenants="start_timeout = 1.0\n") as here:
+        async with stage(short_dir, PORT, tenants="start_timeout = 600.0\n") as here:
             first = await here.start("acme")
             os.kill(here.fork_servers()[0].pid, signal.SIGSTOP)
             here.ask("bolt")
             failed = await here.told(SpawnFailed, "bolt")
+            assert "has not started bolt within 0.5 s" in failed.reason
             assert not failed.never
             second = await here.start("bolt")
             assert await here.get("acme") == str(first.process.pid)

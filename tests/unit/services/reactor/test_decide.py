@@ -192,6 +192,16 @@ def test_a_start_that_cannot_be_is_paused_first_and_never_counted_as_restart() -
     assert said(actions) == ["PROC_FATAL"]
 
 
+def test_the_same_failure_once_more_is_told_once_more() -> None:
+    case = Case()
+    case.hear(added())
+    retry = SHARED.restart.fatal_retry
+    for turn in range(3):
+        actions = case.hear(SpawnFailed(tenant=NAME, reason="no such entry", never=True), turn * retry)
+        assert said(actions) == ["PROC_FATAL"]
+        assert done(case.hear(TimeCame(tenant=NAME), (turn + 1) * retry)) == ["Spawn"]
+
+
 # ---------------------------------------------------------------- failures
 
 
