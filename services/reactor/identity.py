@@ -23,8 +23,11 @@ def identify(pid: int) -> Process | None:
 def open_pidfd(process: Process) -> int | None:
     """Get a descriptor of exactly this process; None when it is gone.
 
-    The identity is read after the descriptor was opened: if it is right then, it was right before.
+    The identity is read after the descriptor was opened: if it is right then, it was right before. It is read
+    before as well, since the kernel refuses what is no process: by now the pid may be the number of a thread.
     """
+    if identify(process.pid) != process:
+        return None
     try:
         pidfd = os.pidfd_open(process.pid)
     except ProcessLookupError:

@@ -3,7 +3,9 @@
 import os
 import signal
 import subprocess
+import threading
 
+import pytest
 from msgspec import structs
 
 from services.reactor import identity
@@ -27,6 +29,29 @@ def test_a_recycled_pid_is_somebody_else() -> None:
     for other in ({"started": 1}, {"boot": "another"}):
         assert identity.open_pidfd(structs.replace(ourselves(), **other)) is None
         assert not identity.send(structs.replace(ourselves(), **other), signal.SIGKILL)
+
+
+def test_a_pid_that_is_a_thread_by_now_is_somebody_else() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def live() -> None:
+        begun.set()
+        over.wait()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        begun.wait()
+        assert thread.native_id
+        assert identity.open_pidfd(structs.replace(ourselves(), pid=thread.native_id, started=1)) is None
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31, 2**64])
+def test_what_is_no_pid_is_nobody(pid: int) -> None:
+    assert identity.open_pidfd(structs.replace(ourselves(), pid=pid)) is None
 
 
 def test_exactly_the_process_is_signalled() -> None:
