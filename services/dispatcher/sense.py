@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bus.model import TENANT_NAME
 from services.dispatcher.decide import Evidence, Sight
 from services.score import MAGIC, PAGE_SIZE, Slot
 
@@ -53,6 +54,8 @@ class Pages:
 
     def refresh(self, tenant: str) -> None:
         """Map the tenant's page as it is now, or forget it when it is gone or not filled in yet."""
+        if not TENANT_NAME.fullmatch(tenant):  # events may name anything, also what the kernel refuses
+            return
         mapping = self._mappings.get(tenant)
         try:
             descriptor = os.open(self._directory / tenant, os.O_RDONLY | os.O_CLOEXEC)
@@ -138,9 +141,12 @@ def evidence(pid: int) -> Evidence | None:
     time as 22.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        text = Path(f"/proc/{pid}/stat").read_text(
+            encoding="utf-8", errors="replace"
+        )  # the name is any bytes
     except (FileNotFoundError, ProcessLookupError):
         return None
+    fields = text.rpartition(")")[2].split()
     wchan = ""
     with suppress(OSError):  # another account's process: the state has to do
         wchan = Path(f"/proc/{pid}/wchan").read_text()

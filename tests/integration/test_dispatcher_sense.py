@@ -81,6 +81,13 @@ def test_what_is_no_page_is_left_alone(pages: Pages, fill: Fill, tmp_path: Path)
     assert list(pages) == ["empty"]
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", "a\0b", "a" * 300])
+def test_what_is_no_name_of_a_tenant_has_no_page(pages: Pages, fill: Fill, name: str) -> None:
+    fill("a", pid=1)
+    pages.refresh(name)
+    assert pages.read(name) is None
+
+
 def test_looks_past_idle_and_briefly_busy_tenants(pages: Pages, fill: Fill) -> None:
     fill("idle")
     fill("busy")[Slot.BUSY_SINCE] = 100 * NANO
@@ -116,8 +123,9 @@ def test_reading_a_page_needs_no_open_file_of_the_tenant(pages: Pages, fill: Fil
     assert sight.pid == 7
 
 
-def test_evidence_of_a_process_with_a_strange_name(tmp_path: Path) -> None:
-    strange = tmp_path / "a) R (b"
+@pytest.mark.parametrize("name", [b"a) R (b", b"caf\xc3"])
+def test_evidence_of_a_process_with_a_strange_name(tmp_path: Path, name: bytes) -> None:
+    strange = tmp_path / os.fsdecode(name)
     strange.symlink_to(sys.executable)
     with subprocess.Popen([strange, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
