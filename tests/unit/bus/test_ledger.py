@@ -88,6 +88,23 @@ def test_what_was_said_meanwhile_is_written_when_there_is_room(ledger: Ledger, f
     again.close()
 
 
+def test_a_tail_that_was_half_written_is_finished_later(ledger: Ledger, file: Path) -> None:
+    full = fill_up(ledger)
+    ledger.append([record(full + 1)])
+    ledger.commit({"reader": 7})
+    pages_allowed(ledger, 2**30)
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON cursors BEGIN SELECT raise(ABORT, 'no room'); END")
+    ledger.restore()
+    assert ledger.degraded
+    other.execute("DROP TRIGGER full")
+    other.close()
+    ledger.restore()
+    assert types(ledger) == ["JOURNAL_DEGRADED", "JOURNAL_RESTORED"]
+    assert replay(ledger)[-1] == full + 1
+    assert ledger.cursor("reader") == 7
+
+
 def test_the_tail_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "TAIL", 10)
     full = fill_up(ledger)
