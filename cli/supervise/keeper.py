@@ -157,5 +157,12 @@ class Keeper:
 def _reason(life: Life, code: int) -> str:
     if life.verdict:
         return life.verdict
-    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     return f"{life.status} ({how})" if life.status and code == EXIT_NEVER else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"SIG{number}"

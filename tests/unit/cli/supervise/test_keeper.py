@@ -123,6 +123,15 @@ async def test_a_crash_is_told_and_it_is_started_at_once(world: World) -> None:
 
 
 @in_world
+async def test_an_end_by_a_signal_without_a_name_is_a_crash_like_any_other(world: World) -> None:
+    life = await world.running()
+    life.end(-40)
+    await world.until("EXITED")
+    await world.until("STARTING")
+    assert world.crashes == [(life.pid, "ended by SIG40")]
+
+
+@in_world
 async def test_a_second_crash_is_followed_by_a_pause_that_start_cuts_short(world: World) -> None:
     (await world.running()).end(1)
     await world.until("EXITED")
