@@ -5,8 +5,9 @@ import logging
 import os
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bus import daemon, sdnotify
 from bus.api import Bus, Subscription
@@ -15,6 +16,8 @@ from bus.events import ServiceDown, ServiceUp
 from bus.settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Service(ABC):
@@ -49,8 +52,9 @@ class JournalLostError(Exception):
 
 async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") -> None:
     """Start a service, let it run until `stopping` is set, stop it; raises what ended it otherwise."""
-    journal = await service.bus.subscribe("JOURNAL_RESET")
-    await service.start()
+    journal = await _unless_stopped(_begin(service), stopping)
+    if journal is None:
+        return
     service.bus.publish(ServiceUp(service=service.name, pid=os.getpid(), version=version("tenantbus")))
     sdnotify.send("READY=1")
     tasks: list[asyncio.Task[None]] = [
@@ -75,6 +79,12 @@ async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") ->
     await service.bus.flush(within=1.0)
 
 
+async def _begin(service: Service) -> Subscription:
+    journal = await service.bus.subscribe("JOURNAL_RESET")
+    await service.start()
+    return journal
+
+
 async def _end_on_reset(journal: Subscription) -> None:
     async for envelope in journal:
         raise JournalLostError(envelope.event)
@@ -95,7 +105,7 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    bus = await _connect(settings, service_class.name, stopping)
+    bus = await _unless_stopped(connect(settings, source=service_class.name), stopping)
     if bus is None:
         return
     try:
@@ -107,13 +117,15 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
         await bus.close()
 
 
-async def _connect(settings: Settings, name: str, stopping: "asyncio.Future[signal.Signals]") -> Bus | None:
-    """Wait for the broker as long as it takes; None when we are told to stop before it is there."""
-    connecting = asyncio.create_task(connect(settings, source=name))
-    waited: list[asyncio.Future[Any]] = [connecting, stopping]
+async def _unless_stopped(
+    work: Coroutine[Any, Any, T], stopping: "asyncio.Future[signal.Signals]"
+) -> T | None:
+    """Do what may take as long as the broker is away; None when we are told to stop before it is done."""
+    task = asyncio.create_task(work)
+    waited: list[asyncio.Future[Any]] = [task, stopping]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    if connecting.done():
-        return connecting.result()
-    connecting.cancel()
-    await asyncio.gather(connecting, return_exceptions=True)
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     return None
