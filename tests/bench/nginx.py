@@ -1,4 +1,4 @@
-"""What customers see through nginx while their tenant is restarted, and its settings change, many times."""
+"""What customers see through nginx while their tenant is restarted, changed and killed, many times."""
 
 import os
 import re
@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from examples.front import Front
+from tests.bench.crash import FORGIVING
 from tests.bench.product import Product, running
 from tests.bench.table import Row
 from tests.harness import free_port, short_directory
@@ -24,6 +26,18 @@ REQUESTS = 100_000
 BUS = Path(sys.executable).with_name("bus")
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+KILLS = 50
+
+SUSPECTS = (
+    "DB_*",
+    "USER_DELETED",
+    "USER_INVALID",
+    "PROC_WAITING",
+    "PROC_BACKOFF",
+    "PROC_FATAL",
+    "PROC_STUCK",
+)
 
 LONGEST = 600
 """Seconds that the load runs at most; it is ended when all changes are made."""
@@ -73,28 +87,56 @@ def changes(product: Product) -> None:
             time.sleep(PAUSE)
 
 
-def run() -> list[Row]:
-    with short_directory() as place, running() as product:
-        front = Front(place, product.settings.run_dir / "http", free_port())
-        with front.running():
-            product.add("acme")
-            product.pid("acme")
-            wrk = load(front.port)
-            try:
-                changes(product)
-            finally:
-                wrk.send_signal(signal.SIGINT)
-                said = wrk.communicate()[0]
+def kills(product: Product) -> None:
+    """Kill its process again and again, each time when the next one answers."""
+    pid = product.pid("acme")
+    for _ in range(KILLS):
+        os.kill(pid, signal.SIGKILL)
+        pid = product.pid("acme", not_pid=pid)
+        time.sleep(PAUSE)
+
+
+def explain(product: Product) -> None:
+    """Show what may have led to failures: a database that was down for a moment, a start that failed."""
+    types = [word for pattern in SUSPECTS for word in ("--type", pattern)]
+    environ = {**os.environ, "TENANTBUS_CONFIG": str(product.config)}
+    subprocess.run(
+        [BUS, "tail", "--since", "1", "--no-follow", *types], env=environ, check=True, stdout=sys.stderr
+    )
+
+
+def under_load(port: int, what: Callable[[Product], None], product: Product) -> str:
+    """Do something to the tenant while it is asked; gives what wrk says."""
+    wrk = load(port)
+    try:
+        what(product)
+    finally:
+        wrk.send_signal(signal.SIGINT)
+        said = wrk.communicate()[0]
+    if failures(said):
+        explain(product)
+    return said
+
+
+def rows(said: str, over: str, target: str = "") -> list[Row]:
     asked = re.search(r"(\d+) requests in", said)
     assert asked, said
     return [
-        Row(
-            f"requests through nginx over {CHANGES} restarts, {CHANGES} changes",
-            int(asked[1]),
-            "",
-            f"{REQUESTS:,}",
-        ),
+        Row(f"requests through nginx over {over}", int(asked[1]), "", target),
         Row("of which failed", failures(said), "", "below 1"),
         Row("their latency, median", milliseconds(said, "50"), "ms"),
         Row("their latency, p99", milliseconds(said, "99"), "ms"),
+    ]
+
+
+def run() -> list[Row]:
+    with short_directory() as place, running(FORGIVING) as product:
+        front = Front(place, product.settings.run_dir / "http", free_port())
+        with front.running():
+            product.add("acme")
+            changed = under_load(front.port, changes, product)
+            killed = under_load(front.port, kills, product)
+    return [
+        *rows(changed, f"{CHANGES} restarts and {CHANGES} changes", f"{REQUESTS:,}"),
+        *rows(killed, f"{KILLS} kill -9"),
     ]
