@@ -106,7 +106,7 @@ async def _live(supervisor: Supervisor, signals: "asyncio.Queue[signal.Signals]"
     starting.cancel()
     screen.say(f"{by.name}: stopping the tenants, then the services; once more to leave tenants running")
     stopping = asyncio.create_task(supervisor.stop())
-    second = asyncio.create_task(signals.get())
+    second = asyncio.create_task(_impatience(signals))
     await asyncio.wait((second, stopping), return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
         second.cancel()
@@ -127,6 +127,12 @@ async def _start(supervisor: Supervisor, screen: Screen) -> bool:
     down = [row.service for row in supervisor.rows() if row.state != "RUNNING"]
     screen.say(f"not running: {' '.join(down)}" if down else "all services run; Ctrl-C stops everything")
     return True
+
+
+async def _impatience(signals: "asyncio.Queue[signal.Signals]") -> None:
+    """Wait for somebody who does not want to wait: a terminal that is closed says so more than once."""
+    while await signals.get() is signal.SIGHUP:
+        pass
 
 
 def _signals() -> "asyncio.Queue[signal.Signals]":
@@ -179,7 +185,7 @@ async def _narrate(plan: Plan, screen: Screen) -> None:
     screen.bus = bus
     try:
         await _show(bus, began, show_line(dates=False), quiet=plan.quiet)
-    except BrokenPipeError:  # nobody reads the events any more: go on without
+    except OSError:  # nobody reads the events any more: go on without
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         await asyncio.Event().wait()
     finally:

@@ -140,8 +140,9 @@ class Forks:
         self._sockets.close()
 
     async def shut_down(self) -> None:
-        """End the fork servers, and let go."""
+        """End the fork servers, and let go: nothing is left to connect to but what runs on all the same."""
         await self._parents.quit()
+        self._sockets.remove()
         await self.close()
 
     # ------------------------------------------------------------ starting

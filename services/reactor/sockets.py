@@ -139,6 +139,13 @@ class ListeningSockets:
             held.close()
         self._held.clear()
 
+    def remove(self) -> None:
+        """Let go of our copies, and remove the files of all sockets at which nobody listens any more."""
+        self.close()
+        for path in (self._settings.run_dir / "http").glob("*.sock"):
+            if not _is_served(path):
+                path.unlink(missing_ok=True)
+
     def _port_file(self, tenant: str) -> Path:
         return self._settings.tenants_dir / tenant / "run" / "port"
 

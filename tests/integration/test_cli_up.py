@@ -110,6 +110,20 @@ def test_a_second_ctrl_c_does_not_wait_and_says_that_tenants_run_on(place: Shop)
         assert "USER_ADDED" not in up.output
 
 
+def test_a_terminal_that_is_closed_stops_everything_however_often_it_says_so(place: Shop) -> None:
+    with place.up() as up:
+        running(place)
+        reactor = place.service("reactor")["pid"]
+        os.kill(reactor, signal.SIGSTOP)
+        for _ in range(3):
+            up.signal(signal.SIGHUP)
+            eventually(lambda: "SIGHUP: stopping the tenants" in up.output)
+        os.kill(reactor, signal.SIGCONT)
+        assert up.process.wait(DEADLINE) == 0
+        assert place.processes() == []
+        assert [path for path in (place.place / "var/run").rglob("*") if path.is_socket()] == []
+
+
 def test_a_hung_reactor_does_not_keep_ctrl_c_waiting(place: Shop) -> None:
     with place.up("--hung-after", HUNG_AFTER) as up:
         running(place)
