@@ -381,6 +381,18 @@ def test_a_forgotten_tenant_leaves_no_file(short_dir: Path) -> None:
     run(test())
 
 
+def test_a_fork_server_needs_no_room_for_its_log(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir) as here:
+            log = here.settings.state_dir / "log" / "fork-plain-1.0.log"
+            log.unlink(missing_ok=True)
+            log.symlink_to("/dev/full")
+            await here.start("acme")
+            await here.get("acme")
+
+    run(test())
+
+
 def test_a_changed_release_gets_a_new_fork_server(short_dir: Path) -> None:
     async def test() -> None:
         async with stage(short_dir) as here:
