@@ -172,7 +172,9 @@ class Broker:
             self.garbage.clear()
         if identity not in self.garbage:
             log.warning(
-                "connection %s sends what does not fit the protocol (%s); said once", identity.hex(), error
+                "connection %s sends what does not fit the protocol (%s); said once",
+                identity[:8].hex(),
+                error,
             )
         self.garbage[identity] = self.garbage.get(identity, 0) + 1
 
