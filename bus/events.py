@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias, get_args
 
 from msgspec import Struct
 
+from bus import words
 from bus.model import PackageSettings, TenantSettings
 
 
@@ -41,27 +42,24 @@ class UserEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "pathwatch"
     subject_field: ClassVar[str] = "tenant"
 
-    tenant: str
+    tenant: words.TenantName
 
 
-class UserAdded(UserEvent, frozen=True, kw_only=True):
-    """A tenant's directory holds a valid tenant.toml for the first time, or again after it was deleted."""
-
-    path: str
+class UserPresent(UserEvent, frozen=True, kw_only=True):
+    path: words.Directory
     settings: TenantSettings
-    stamp: str
+    stamp: words.Stamp
     """Changes whenever tenant.toml or secrets.env changes; tells nothing about their content."""
     secrets: str = ""
     """Changes whenever secrets.env alone changes; "" when that cannot be told apart from `stamp`."""
 
 
-class UserModified(UserEvent, frozen=True, kw_only=True):
-    """A known tenant's settings or secrets changed, or became valid again."""
+class UserAdded(UserPresent, frozen=True, kw_only=True):
+    """A tenant's directory holds a valid tenant.toml for the first time, or again after it was deleted."""
 
-    path: str
-    settings: TenantSettings
-    stamp: str
-    secrets: str = ""
+
+class UserModified(UserPresent, frozen=True, kw_only=True):
+    """A known tenant's settings or secrets changed, or became valid again."""
 
 
 class UserDeleted(UserEvent, frozen=True, kw_only=True):
@@ -71,12 +69,11 @@ class UserDeleted(UserEvent, frozen=True, kw_only=True):
 class UserInvalid(UserEvent, frozen=True, kw_only=True):
     """A tenant's directory cannot be used as it is; a running tenant keeps its last good settings."""
 
-    file: str
-    key: str
-    line: int
-    """Counted from 1; 0 when the reason concerns the whole file."""
-    reason: str
-    stamp: str
+    file: words.File
+    key: words.Key
+    line: words.Line
+    reason: words.Reason
+    stamp: words.Stamp
 
 
 # ---------------------------------------------------------------- releases of applications
@@ -87,18 +84,17 @@ class PackageEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "pathwatch"
     subject_field: ClassVar[str] = "release"
 
-    release: str
-    """app-version."""
+    release: words.ReleaseName
 
 
 class PackageReleased(PackageEvent, frozen=True, kw_only=True):
     """A release directory holds a valid package.toml, new or changed."""
 
-    app: str
-    version: str
-    path: str
+    app: words.AppName
+    version: words.Version
+    path: words.Directory
     settings: PackageSettings
-    stamp: str
+    stamp: words.Stamp
 
 
 class PackageWithdrawn(PackageEvent, frozen=True, kw_only=True):
@@ -108,11 +104,11 @@ class PackageWithdrawn(PackageEvent, frozen=True, kw_only=True):
 class PackageInvalid(PackageEvent, frozen=True, kw_only=True):
     """A release directory cannot be used as it is."""
 
-    file: str
-    key: str
-    line: int
-    reason: str
-    stamp: str
+    file: words.File
+    key: words.Key
+    line: words.Line
+    reason: words.Reason
+    stamp: words.Stamp
 
 
 # ---------------------------------------------------------------- our own settings
@@ -123,22 +119,22 @@ class SettingsEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "pathwatch"
     subject_field: ClassVar[str] = "file"
 
-    file: str
+    file: words.File
 
 
 class SettingsChanged(SettingsEvent, frozen=True, kw_only=True):
     """tenantbus.toml changed and is valid; services read it when they are next started."""
 
-    stamp: str
+    stamp: words.Stamp
 
 
 class SettingsInvalid(SettingsEvent, frozen=True, kw_only=True):
     """tenantbus.toml changed and is not valid; everything goes on with the last good settings."""
 
-    key: str
-    line: int
-    reason: str
-    stamp: str
+    key: words.Key
+    line: words.Line
+    reason: words.Reason
+    stamp: words.Stamp
 
 
 # ---------------------------------------------------------------- databases
@@ -149,8 +145,9 @@ class DbEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "dbwatch"
     subject_field: ClassVar[str] = "database"
 
-    database: str
-    reason: str
+    database: words.DatabaseName
+    reason: words.Reason
+    """What answered, or why it is not up."""
     latency: float = 0.0
     """Seconds that the check took."""
 
@@ -166,7 +163,7 @@ class DbDown(DbEvent, frozen=True, kw_only=True):
 class DbMisconfigured(DbEvent, frozen=True, kw_only=True):
     """The database refuses our settings (user, password, schema): a settings error, not an outage."""
 
-    key: str
+    key: words.Key
 
 
 # ---------------------------------------------------------------- tenant processes
@@ -177,27 +174,26 @@ class ProcEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "reactor"
     subject_field: ClassVar[str] = "tenant"
 
-    tenant: str
-    pid: int = 0
-    release: str = ""
-    database: str = ""
-    port: int = 0
+    tenant: words.TenantName
+    pid: words.Pid = 0
+    release: words.ReleaseName = ""
+    database: words.DatabaseName = ""
+    port: words.Port = 0
     restarts: int = 0
     """Starts that nobody asked for, since the tenant was added."""
-    reason: str = ""
+    reason: words.Reason = ""
 
 
 class ProcStarted(ProcEvent, frozen=True, kw_only=True):
     """A process was started for the tenant; it does not serve yet."""
 
-    started: int = 0
-    """The kernel's start time of the process, in clock ticks since boot: with pid and boot, its identity."""
+    started: words.Started = 0
 
 
 class ProcReady(ProcEvent, frozen=True, kw_only=True):
     """The tenant's process serves."""
 
-    started: int = 0
+    started: words.Started = 0
     adopted: bool = False
     """True when a restarted reactor found the process running."""
 
@@ -220,21 +216,21 @@ class ProcExited(ProcEvent, frozen=True, kw_only=True):
 class ProcBackoff(ProcEvent, frozen=True, kw_only=True):
     """The tenant failed and will be started again after a pause."""
 
-    failures: int = 0
-    retry_in: float = 0.0
+    failures: words.Failures = 0
+    retry_in: words.Pause = 0.0
 
 
 class ProcFatal(ProcEvent, frozen=True, kw_only=True):
     """The tenant failed too often, or says that it can never start; retried slowly."""
 
-    failures: int = 0
-    retry_in: float = 0.0
+    failures: words.Failures = 0
+    retry_in: words.Pause = 0.0
 
 
 class ProcStopped(ProcEvent, frozen=True, kw_only=True):
     """The tenant does not run and is not wanted to."""
 
-    by: str = ""
+    by: words.Asker = ""
 
 
 class ProcWaiting(ProcEvent, frozen=True, kw_only=True):
@@ -244,8 +240,8 @@ class ProcWaiting(ProcEvent, frozen=True, kw_only=True):
 class ProcMoved(ProcEvent, frozen=True, kw_only=True):
     """The tenant leaves a database for another one."""
 
-    source: str = ""
-    target: str = ""
+    source: words.DatabaseName = ""
+    target: words.DatabaseName = ""
 
 
 class ProcStuck(ProcEvent, frozen=True, kw_only=True):
@@ -253,7 +249,7 @@ class ProcStuck(ProcEvent, frozen=True, kw_only=True):
 
     speaker: ClassVar[str] = "dispatcher"
 
-    started: int = 0
+    started: words.Started = 0
     stuck_for: float = 0.0
     """Seconds since the process was last seen to work."""
 
@@ -263,7 +259,7 @@ class ProcRecovered(ProcEvent, frozen=True, kw_only=True):
 
     speaker: ClassVar[str] = "dispatcher"
 
-    started: int = 0
+    started: words.Started = 0
 
 
 # ---------------------------------------------------------------- our own processes
@@ -274,20 +270,21 @@ class ServiceEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "every service"
     subject_field: ClassVar[str] = "service"
 
-    service: str
-    pid: int
+    service: words.ServiceName
+    pid: words.Pid
 
 
 class ServiceUp(ServiceEvent, frozen=True, kw_only=True):
     """A service is ready."""
 
     version: str
+    """Of tenantbus."""
 
 
 class ServiceDown(ServiceEvent, frozen=True, kw_only=True):
     """A service ended: said by itself on a clean stop, by `bus up` after a crash."""
 
-    reason: str
+    reason: words.Reason
 
 
 class JournalEvent(Event, frozen=True, kw_only=True):
@@ -295,8 +292,8 @@ class JournalEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "broker"
     subject_field: ClassVar[str] = "journal"
 
-    journal: str
-    reason: str
+    journal: words.File
+    reason: words.Reason
 
 
 class JournalReset(JournalEvent, frozen=True, kw_only=True):
@@ -319,9 +316,8 @@ class RequestEvent(Event, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "the command"
     subject_field: ClassVar[str] = "tenant"
 
-    tenant: str
-    by: str
-    """Who asked: user@host."""
+    tenant: words.TenantName
+    by: words.Asker
 
 
 class StartRequested(RequestEvent, frozen=True, kw_only=True):
@@ -383,10 +379,10 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """The publisher's own name for it, "instance:number": what makes sending twice harmless."""
     time: float
     """Wall clock at the broker, seconds since the epoch; for people, never for decisions."""
-    type: str
-    subject: str
-    node: str
-    source: str
+    type: words.TypeName
+    subject: words.Subject
+    node: words.Node
+    source: words.Source
     cause: int
     """seq of the event that led to this one; 0 when nothing on the bus did."""
     event: AnyEvent

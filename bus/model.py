@@ -43,6 +43,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stop_timeout: Seconds | None = None
     """Seconds between SIGTERM and SIGKILL; default: [tenants] stop_timeout."""
     env: dict[str, str] = {}
+    """Environment variables of the tenant's process; those of secrets.env come above them."""
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

@@ -48,6 +48,8 @@ def _own_docs(cls: type) -> dict[str, str]:
 def type_words(type_: Type) -> str:
     """Say in words what a value may be."""
     match type_:
+        case msgspec.inspect.Metadata(type=type_):
+            return type_words(type_)
         case msgspec.inspect.LiteralType(values=values):
             return " or ".join(f'"{value}"' for value in values)
         case msgspec.inspect.UnionType(types=types):
@@ -126,9 +128,17 @@ def _event(name: str, cls: type[Event], docs: dict[str, str]) -> list[str]:
     ]
 
 
+def _word(type_: Type) -> str:
+    """Tell what a type says of itself: one of bus/words.py, or what a file holds."""
+    if isinstance(type_, StructType):
+        return "All that it says."
+    schema = type_.extra_json_schema if isinstance(type_, msgspec.inspect.Metadata) else None
+    return str((schema or {}).get("description", ""))
+
+
 def _fields(cls: type[Struct], docs: dict[str, str]) -> list[str]:
     rows = [
-        f"| `{field.name}` | {type_words(field.type)} | {_cell(docs.get(field.name, ''))} |"
+        f"| `{field.name}` | {type_words(field.type)} | {_cell(docs.get(field.name) or _word(field.type))} |"
         for field in shape_of(cls).fields
         if field.name != "event"
     ]

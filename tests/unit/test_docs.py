@@ -41,6 +41,13 @@ def test_every_anchor_is_a_heading(page: Path) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
 
 
+@pytest.mark.parametrize("page", ["events.md", "settings.md"])
+def test_every_field_has_a_meaning(page: str) -> None:
+    rows = [line for line in (ROOT / "docs" / page).read_text().splitlines() if line.startswith("| `")]
+    assert rows
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
 @pytest.mark.parametrize("page", BY_HAND, ids=lambda page: page.name)
 def test_every_command_that_is_mentioned_exists(page: Path) -> None:
     text = page.read_text()
