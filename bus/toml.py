@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from bus import regular
 from bus.errors import FileError
@@ -39,6 +40,8 @@ def parse(file: Path, text: str, shape: type[T]) -> T:
         key, reason = _explain(str(error))
         if "[...]" in key:
             key = _name_entry(key, values, shape)
+        if reason.startswith("Invalid enum value"):
+            reason = f"{reason}; {_choices(shape, key)}"
         raise FileError(file, reason, key=key, line=locate(text, key)) from None
 
 
@@ -64,6 +67,17 @@ def _explain(message: str) -> tuple[str, str]:
     if own:
         return ".".join(filter(None, (key, own[1]))), own[2]
     return key, reason
+
+
+def _choices(shape: type[object], key: str) -> str:
+    """Tell what may stand at a dotted key, of a type that has a few values only."""
+    found: Any = inspect.type_info(shape)
+    for part in key.split("."):
+        fields = {field.encode_name: field.type for field in getattr(found, "fields", ())}
+        found = fields.get(part, getattr(found, "value_type", None))
+    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
+    words = [repr(value) for kind in kinds for value in getattr(kind, "values", ())]
+    return f"it may be {' or '.join(words)}"
 
 
 def _name_entry(key: str, values: dict[str, Any], shape: type[object]) -> str:

@@ -11,13 +11,17 @@ def advise(row: TenantRow, retry_in: float, log: str) -> list[str]:
             return _alive(row, log)
         case "BACKOFF":
             return [
-                f"It is started again in {duration(retry_in)}; `bus restart {row.tenant}` does so at once.",
-                f"What it said last is in {log}/.",
+                f"It is started again in {duration(retry_in)}; `bus restart {row.tenant}` does so at once."
+                if retry_in
+                else "It is being started again.",
+                f"What it said last: `bus logs {row.tenant}`, or {log}/.",
             ]
         case "FATAL":
             return [
-                f"It failed too often, or said that it can never start. Next try in {duration(retry_in)}.",
-                f"What it said last is in {log}/. When that is put right: `bus start {row.tenant}`",
+                "It failed too often, or said that it can never start."
+                + (f" Next try in {duration(retry_in)}." if retry_in else " It is being tried again."),
+                f"What it said last: `bus logs {row.tenant}`, or {log}/.",
+                f"When that is put right: `bus start {row.tenant}`",
             ]
         case "WAITING":
             return ["It starts as soon as what it waits for is there: see `bus db` and `bus check`."]

@@ -157,7 +157,8 @@ def _reason(envelope: Envelope, event: ProcEvent, now: float) -> str:
         return ""
     if isinstance(event, ProcBackoff | ProcFatal):
         wait = max(0.0, envelope.time + event.retry_in - now)
-        return f"{event.reason}; failure {event.failures}, next try in {duration(wait)}"
+        turn = f"next try in {duration(wait)}" if wait else "being tried again"
+        return f"{event.reason}; failure {event.failures}, {turn}"
     return outcome(event)
 
 

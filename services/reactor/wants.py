@@ -157,7 +157,7 @@ def _release(settings: TenantSettings, shared: Shared, held: Target | None) -> t
     name = f"{settings.app}-{settings.pinned}" if settings.pinned else shared.newest.get(settings.app, "")
     release = shared.releases.get(name)
     if release is None or release.package is None:
-        return Lacking(reason=f"no release of {settings.package} in packages", quiet=shared.patient)
+        return Lacking(reason=f"no valid release of {settings.package} in packages", quiet=shared.patient)
     return name, release.package.stamp
 
 

@@ -29,5 +29,13 @@ def test_each_state_comes_with_what_can_be_done(state: str, hint: str) -> None:
     assert hint in advice(state)
 
 
+def test_a_retry_that_is_due_is_no_retry_in_zero_seconds() -> None:
+    row = TenantRow("acme", "FATAL", None, None, None, None, None, 0, "")
+    for state in ("BACKOFF", "FATAL"):
+        lines = " ".join(advise(row._replace(state=state), 0.0, "/t/acme/log"))
+        assert "It is being" in lines
+        assert "0 s" not in lines
+
+
 def test_what_runs_on_old_settings_says_so() -> None:
     assert "last good settings" in advice("RUNNING", "tenant.toml:3: plan: no")

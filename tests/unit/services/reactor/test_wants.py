@@ -72,7 +72,7 @@ def test_releases_of_others_and_withdrawn_ones_do_not_count() -> None:
 def test_a_pin_is_taken_at_its_word() -> None:
     releases = shared(release("1.0"), release("2.0"))
     assert chosen(tenant("shop==1.0"), releases).release == "shop-1.0"
-    assert lacking(tenant("shop==1.5"), releases).reason == "no release of shop==1.5 in packages"
+    assert lacking(tenant("shop==1.5"), releases).reason == "no valid release of shop==1.5 in packages"
 
 
 @pytest.mark.parametrize(
