@@ -135,7 +135,7 @@ class ForkServers:
                 path.unlink(missing_ok=True)
 
     def _reap_when_ended(self, pid: int) -> None:
-        """See that a child does not stay a zombie."""
+        """See that a child does not stay a zombie, nor leaves its socket behind when it was killed."""
         loop = asyncio.get_running_loop()
         pidfd = os.pidfd_open(pid)
 
@@ -148,6 +148,7 @@ class ForkServers:
             stop_waiting()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+            (self._directory / f"n{pid}").unlink(missing_ok=True)
 
         self._reapers.add(stop_waiting)
         loop.add_reader(pidfd, reap)

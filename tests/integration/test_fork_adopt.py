@@ -14,11 +14,11 @@ import pytest
 from services.reactor import forks, forkservers
 from services.reactor.actions import Ended, SpawnFailed
 from services.score import Slot
-from tests.harness import Program, eventually, eventually_async
+from tests.harness import Program, eventually, eventually_async, free_ports
 from tests.integration.forking import KILLED, Stage, alive, died, release, run, stage, started
 
 ROOT = Path(__file__).parents[2]
-PORT = 21120
+PORT = free_ports(10)
 
 
 @contextmanager
@@ -190,7 +190,8 @@ def test_a_fork_server_that_hangs_is_replaced_long_before_a_start_may_take(
     async def test() -> None:
         async with stage(short_dir, PORT, tenants="start_timeout = 600.0\n") as here:
             first = await here.start("acme")
-            os.kill(here.fork_servers()[0].pid, signal.SIGSTOP)
+            hung = here.fork_servers()[0].pid
+            os.kill(hung, signal.SIGSTOP)
             here.ask("bolt")
             failed = await here.told(SpawnFailed, "bolt")
             assert "has not started bolt within 0.5 s" in failed.reason
@@ -198,5 +199,6 @@ def test_a_fork_server_that_hangs_is_replaced_long_before_a_start_may_take(
             second = await here.start("bolt")
             assert await here.get("acme") == str(first.process.pid)
             assert await here.get("bolt") == str(second.process.pid)
+            await eventually_async(lambda: not (here.settings.run_dir / "fork" / f"n{hung}").exists())
 
     run(test())
