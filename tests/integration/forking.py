@@ -13,7 +13,7 @@ from bus.settings import Settings, load
 from services.reactor.actions import AnyNews, BecameReady, Ended, Found, Process, Spawn, Spawned
 from services.reactor.forks import Forks
 from services.score import Slot
-from tests.harness import DEADLINE, eventually_async
+from tests.harness import DEADLINE, eventually_async, free_ports
 
 APPS = Path(__file__).parent / "apps"
 SETTINGS = """
@@ -161,9 +161,9 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    directory: Path, first_port: int = 21100, extra: str = "", tenants: str = ""
+    directory: Path, first_port: int | None = None, extra: str = "", tenants: str = ""
 ) -> AsyncIterator[Stage]:
-    built = Stage(directory, first_port, extra, tenants)
+    built = Stage(directory, first_port or free_ports(10), extra, tenants)
     await built.begin()
     try:
         yield built

@@ -9,9 +9,10 @@ import pytest
 from bus.settings import load
 from services.reactor.actions import SpawnFailed
 from services.reactor.sockets import ListeningSockets, SocketError
+from tests.harness import free_ports
 from tests.integration.forking import run, stage
 
-PORT = 21160
+PORT = free_ports(10)
 
 
 @pytest.fixture
