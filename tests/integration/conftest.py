@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bus import settings as settings_file
+from bus.settings import Settings
 from examples.mariadb import MariaDb
 from tests.harness import free_port, short_directory
 
@@ -34,3 +37,16 @@ def servers(created_servers: Servers) -> Servers:
         server.wait_ready()
         server.make_schema("shop", "shop", "s3cret")
     return created_servers
+
+
+@pytest.fixture
+def config(short_dir: Path) -> Path:
+    """Settings that are all defaults."""
+    file = short_dir / "tenantbus.toml"
+    file.write_text("")
+    return file
+
+
+@pytest.fixture
+def settings(config: Path) -> Settings:
+    return settings_file.load(config)

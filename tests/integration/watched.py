@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -118,3 +118,16 @@ async def script(command: Sequence[str], directory: Path) -> None:
     """Let another process change things."""
     process = await asyncio.create_subprocess_exec(*command, cwd=directory)
     assert await process.wait() == 0
+
+
+def watch(directory: Path, story: Callable[[World], Awaitable[None]], settings: str = "") -> None:
+    """Let a story happen under a running pathwatch."""
+
+    async def run() -> None:
+        world = World(directory, settings)
+        async with world.watching():
+            await world.news(1)  # the settings
+            await story(world)
+            assert await world.news() == []
+
+    asyncio.run(run())
