@@ -14,6 +14,9 @@ Seconds = Annotated[float, Meta(ge=0)]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$")]
 """A number of bytes with an optional binary suffix: "256M"."""
 
+USER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+"""What the name of an account may look like: no number alone is taken for one."""
+
 Plan = Literal["paid", "free"]
 Start = Literal["always", "manual"]
 
@@ -22,7 +25,11 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Resource limits of one tenant process; what is not given is not limited."""
 
     memory: Size | None = None
-    """Address space, RLIMIT_AS."""
+    """Memory of all its processes, by its cgroup; where there is none, address space of each (RLIMIT_AS)."""
+    cpu: Annotated[float, Meta(gt=0)] | None = None
+    """Cores that all its processes may use together, 0.5 for half of one; needs cgroups."""
+    processes: Annotated[int, Meta(ge=1)] | None = None
+    """Processes and threads at a time, by its cgroup; where there is none, of its user (RLIMIT_NPROC)."""
     open_files: Annotated[int, Meta(ge=16)] | None = None
     """RLIMIT_NOFILE."""
     cpu_seconds: Annotated[int, Meta(ge=1)] | None = None
@@ -42,6 +49,8 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """"always" keeps the tenant running, "manual" starts it on `bus start` only; default: [tenants] start."""
     stop_timeout: Seconds | None = None
     """Seconds between SIGTERM and SIGKILL; default: [tenants] stop_timeout."""
+    user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
+    """The account to run as; needs a tenantbus that runs as root. Default: [tenants] user, uid_range."""
     env: dict[str, str] = {}
     """Environment variables of the tenant's process; those of secrets.env come above them."""
     limits: Limits = Limits()

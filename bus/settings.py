@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from bus import regular, toml
 from bus.errors import FileError
-from bus.model import Limits, Start
+from bus.model import USER_PATTERN, Limits, Start
 
 SOCKET_PATH_MAX = 107
 """Bytes that the path of a unix socket may have (unix(7): sun_path holds 108 with the final zero)."""
@@ -19,6 +19,7 @@ SOCKET_PATH_MAX = 107
 SEARCHED = (Path("tenantbus.toml"), Path("/etc/tenantbus/tenantbus.toml"))
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Uid = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
@@ -61,6 +62,11 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     """Seconds between SIGTERM and SIGKILL."""
     parallel_starts: Annotated[int, Meta(ge=1)] = 8
     """Tenants that may be starting at the same time."""
+    user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
+    """The account that tenants run as when tenantbus runs as root; they are not kept from one another."""
+    uid_range: tuple[Uid, Uid] | None = None
+    """First and last number of users that tenants may get when tenantbus runs as root: each tenant one of its
+    own, for as long as it exists. No account is needed."""
     limits: Limits = Limits()
     """Resource limits."""
 
@@ -161,6 +167,11 @@ class Settings(Section, frozen=True, kw_only=True):
         for name in self.databases:
             if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
                 raise ValueError(f"databases.{name}: a database is named by a-z, 0-9, - and _")
+        uids = self.tenants.uid_range
+        if uids and uids[0] > uids[1]:
+            raise ValueError(f"tenants.uid_range: {uids[0]} is above {uids[1]}")
+        if uids and self.tenants.user:
+            raise ValueError("tenants.uid_range: excludes `user`, which is given as well")
         ports = self.tenants.port_range
         if ports and ports[0] > ports[1]:
             raise ValueError(f"tenants.port_range: {ports[0]} is above {ports[1]}")

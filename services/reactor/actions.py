@@ -112,6 +112,8 @@ class Ended(News, frozen=True, kw_only=True):
     """Exit code; None when a signal ended it, or when nobody could see it (its parent was gone)."""
     signal: str
     """Name of the signal that ended it, "" if none."""
+    detail: str = ""
+    """What else is known of the reason, such as "out of memory (limit 256M)"."""
 
 
 class Found(News, frozen=True, kw_only=True):

@@ -4,8 +4,10 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from msgspec import structs
 
 from bus import regular
 from bus.errors import FileError
@@ -56,13 +58,19 @@ def read_secrets(file: Path) -> dict[str, str]:
     return found
 
 
-def limits(default: Limits, own: Limits) -> list[tuple[int, int]]:
-    """Tell resource limits as (resource, value) pairs; the tenant's own come before the default."""
-    asked = (
-        (resource.RLIMIT_AS, parse_size(own.memory or default.memory)),
-        (resource.RLIMIT_NOFILE, own.open_files or default.open_files),
-        (resource.RLIMIT_CPU, own.cpu_seconds or default.cpu_seconds),
-    )
+def limits(default: Limits, own: Limits) -> Limits:
+    """Tell the limits of a tenant: its own come before the default."""
+    said = {name: value for name, value in structs.asdict(own).items() if value is not None}
+    return structs.replace(default, **said)
+
+
+def resource_limits(limits: Limits, held: Collection[str]) -> list[tuple[int, int]]:
+    """Tell limits as (resource, value) pairs, but for those that a cgroup holds, named by its controllers."""
+    asked = [(resource.RLIMIT_NOFILE, limits.open_files), (resource.RLIMIT_CPU, limits.cpu_seconds)]
+    if "memory" not in held:
+        asked.append((resource.RLIMIT_AS, parse_size(limits.memory)))
+    if "pids" not in held:
+        asked.append((resource.RLIMIT_NPROC, limits.processes))  # which the kernel does not hold root to
     return [(number, value) for number, value in asked if value]
 
 

@@ -15,13 +15,16 @@ from bus.events import PackageReleased
 from bus.settings import Settings
 from services.reactor import environment, identity, orders, tree
 from services.reactor.actions import AnyNews, BecameReady, Ended, Found, Process, Spawn, Spawned, SpawnFailed
+from services.reactor.cgroups import Group
 from services.reactor.doors import Door, Doors
 from services.reactor.forkservers import ForkServers
+from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
 from services.reactor.orders import Places
 from services.reactor.sockets import ListeningSockets, SocketError, take_from
 from services.reactor.tenantbus_fork import page
 from services.reactor.tenantbus_fork.wire import MessageTooLongError
+from services.reactor.users import UserError
 from services.reactor.watched import Watched
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ class Asked(NamedTuple):
     health: str | None
     """What to ask a program that may not say when it serves."""
     alarm: asyncio.TimerHandle
+    group: Group | None
+    """What will hold it to its limits."""
 
 
 class ProcessFile(msgspec.Struct, frozen=True):
@@ -65,6 +70,7 @@ class Forks:
         self._news = news
         self._loop = asyncio.get_running_loop()
         self._sockets = ListeningSockets(settings)
+        self._isolation = Isolation(settings)
         self._doors = Doors(settings.run_dir / "http")
         self._parents = ForkServers(settings, self._hear)
         self._asked: dict[str, Asked] = {}
@@ -74,6 +80,7 @@ class Forks:
     async def adopt(self) -> list[Found]:
         """Take back what runs and the sockets; what ended meanwhile is told as news right after."""
         self._sockets.read_claims()
+        self._isolation.begin()
         await self._parents.find()
         for file in self._settings.tenants_dir.glob("*/run/process.json"):
             if file.parent.parent.name not in self._watched:
@@ -87,7 +94,7 @@ class Forks:
             self._spawn(order, package)
         except (SocketError, RunsAlreadyError) as error:
             self._fail(order.tenant, str(error), never=False)
-        except (FileError, MessageTooLongError) as error:
+        except (FileError, UserError, MessageTooLongError) as error:
             self._fail(order.tenant, str(error), never=True)
         except KeyError:
             self._fail(order.tenant, f"the settings have no database {order.database!r}", never=True)
@@ -126,6 +133,7 @@ class Forks:
         for parent in self._parents:
             parent.ask("drop", tenant=tenant)
         self._sockets.forget(tenant)
+        self._isolation.users.forget(tenant)
         places = self._places(tenant)
         for file in (places.page, places.pid, places.process):
             file.unlink(missing_ok=True)
@@ -144,6 +152,7 @@ class Forks:
         await self._parents.quit()
         self._sockets.remove()
         await self.close()
+        self._isolation.cgroups.close()
 
     # ------------------------------------------------------------ starting
 
@@ -155,21 +164,26 @@ class Forks:
             raise RunsAlreadyError("a process is being started already")
         places = self._places(tenant)
         places.prepare()
+        rights = self._isolation.settle(order)
         alone = environment.binds_itself(package)
         held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
-        message = orders.write(self._settings, order, package, held.port, places)
-        parent = self._parents.of(package)
+        message = orders.write(order, package, held.port, places, rights)
+        private = orders.private(order, held.port, places, rights.user)
         score = places.open_page()
         try:
-            parent.ask("spawn", [score, *held.descriptors], **message, sockets=len(held.descriptors))
+            parent = self._parents.of(package)
+            descriptors = [score, private, *held.descriptors]
+            parent.ask("spawn", descriptors, **message, sockets=len(held.descriptors))
         finally:
             os.close(score)
+            os.close(private)
         timeout = self._settings.tenants.start_timeout
         if parent.listed.is_set():  # it has imported what there is to import
             timeout = min(timeout, FORKING)
         why = f"of {package.release} has not started {tenant} within {timeout:g} s"
         alarm = self._loop.call_later(timeout, self._give_up, parent, why)
-        self._asked[tenant] = Asked(parent, package.settings.health if message["command"] else None, alarm)
+        health = package.settings.health if message["command"] else None
+        self._asked[tenant] = Asked(parent, health, alarm, rights.group)
 
     def _give_up(self, parent: Link, why: str) -> None:
         parent.hung = why
@@ -205,6 +219,7 @@ class Forks:
             watched.kill()
             return
         asked.alarm.cancel()
+        watched.group = asked.group
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
         if asked.health:
             watched.ask_until_ready(self._sockets.place(tenant), asked.health, self._answered)
@@ -245,7 +260,12 @@ class Forks:
             file.unlink(missing_ok=True)
         if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
             places.note(exited_at=page.now())
-        self._news(Ended(tenant=watched.tenant, process=watched.process, code=code, signal=signal_name))
+        detail = ""
+        if watched.group:
+            detail = watched.group.ran_out() if signal_name == "SIGKILL" or code is None else ""
+            watched.group.remove()
+        tenant, process = watched.tenant, watched.process
+        self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
 
     def _lost(self, speaker: Link) -> None:
         """A fork server is gone: its tenants go on, and are watched without it."""
@@ -296,6 +316,7 @@ class Forks:
 
     def _find(self, watched: Watched, told: dict[str, Any], *, ready: bool) -> None:
         watched.ready = ready
+        watched.group = self._isolation.cgroups.holding(watched.tenant, watched.process.pid)
         facts = {name: told[name] for name in ("release", "database", "port", "stamp")}
         self._found.append(Found(tenant=watched.tenant, process=watched.process, ready=ready, **facts))
         if not ready:
@@ -324,7 +345,8 @@ class Forks:
             log.error("%s: pid %d is not ours to signal", tenant, process.pid)
 
     def _marks(self, tenant: str) -> tree.Marks:
-        return tree.Marks(tenant, self._settings.run_dir, self._settings.score_page(tenant))
+        score = self._settings.score_page(tenant)
+        return tree.Marks(tenant, self._settings.run_dir, score, self._isolation.users.number(tenant))
 
     def _places(self, tenant: str) -> Places:
         return Places(self._settings, tenant)

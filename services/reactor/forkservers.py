@@ -53,7 +53,6 @@ class ForkServers:
         for each in self:
             if "~" not in each.socket:  # which is how one that was retired is named
                 self._current[each.release] = each
-        self._remove_notify_sockets()
 
     def of(self, package: PackageReleased) -> Link:
         """Tell the release's fork server; a new one when there is none, or when the release has changed.
@@ -126,13 +125,6 @@ class ForkServers:
             aside = path.with_name(f"{former.release}~{former.process.pid}.sock")
             path.rename(aside)
             former.ask("retire", socket=str(aside))
-
-    def _remove_notify_sockets(self) -> None:
-        """Remove those that fork servers have left behind that were killed."""
-        living = {f"n{each.process.pid}" for each in self if each.process}
-        for path in self._directory.glob("n*"):
-            if path.name not in living and path.name[1:].isdigit():
-                path.unlink(missing_ok=True)
 
     def _reap_when_ended(self, pid: int) -> None:
         """See that a child does not stay a zombie, nor leaves its socket behind when it was killed."""

@@ -175,6 +175,8 @@ def _identity(process: Process) -> tuple[int, int]:
 
 
 def _how(ended: Ended) -> str:
+    if ended.detail:
+        return ended.detail
     if ended.signal:
         return f"ended by {ended.signal}"
     return "ended, nobody saw how" if ended.code is None else f"ended with exit code {ended.code}"
@@ -227,7 +229,7 @@ def _wish(tenant: Tenant, seq: int, event: UserAdded | UserModified | UserDelete
 def _stamp(event: UserAdded | UserModified) -> str:
     """Digest what matters to a running process; the rest of the settings concerns us alone."""
     settings = event.settings
-    matters = (sorted(settings.env.items()), settings.limits, event.secrets or event.stamp)
+    matters = (sorted(settings.env.items()), settings.limits, settings.user, event.secrets or event.stamp)
     return blake2s(msgspec.json.encode(matters), digest_size=8).hexdigest()
 
 

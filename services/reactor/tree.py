@@ -20,13 +20,17 @@ class Marks(NamedTuple):
     tenant: str
     run: Path
     page: Path
+    uid: int = 0
+    """Its user, if no other tenant has it."""
 
     def are_on(self, pid: int) -> bool:
-        """Look for the tenant's environment (kept over exec) and score page (kept over fork)."""
+        """Look for the tenant's user, environment (kept over exec) and score page (kept over fork)."""
         try:
+            if self.uid and kernel.user(pid) == self.uid:
+                return True
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if f"TENANT={self.tenant}".encode() in environment and any(
-                value.startswith(f"NOTIFY_SOCKET={self.run}/fork/".encode()) for value in environment
+                value.startswith(f"NOTIFY_SOCKET=@{self.run}/fork/".encode()) for value in environment
             ):
                 return True
             maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
@@ -56,12 +60,14 @@ def living() -> dict[int, Kin]:
     return found
 
 
-def members(main: Process, parent: int, marks: Marks, others: Collection[int]) -> list[Process]:
+def members(
+    main: Process, parent: int, marks: Marks, others: Collection[int], held: Collection[int] = ()
+) -> list[Process]:
     """Tell what lives of a tenant.
 
     `parent` is the pid of its fork server, 0 if that is gone; `others` are pids of processes known for
-    something else: tenants and fork servers. Once the main process is gone, its session's number alone
-    proves nothing: it may be somebody else's.
+    something else: tenants and fork servers; `held` those that the kernel counts as this tenant's. Once the
+    main process is gone, its session's number alone proves nothing: it may be somebody else's.
     """
     table = living()
     alive = main.pid in table and table[main.pid].started == main.started
@@ -69,6 +75,7 @@ def members(main: Process, parent: int, marks: Marks, others: Collection[int]) -
     found |= {
         pid for pid, kin in table.items() if kin.session == main.pid and (alive or kin.parent == parent != 0)
     }
+    found |= table.keys() & set(held)
     found |= set(_below(found, table))
     strangers = table.keys() - found - set(others) - {os.getpid()}
     found |= {pid for pid in strangers if marks.are_on(pid)}

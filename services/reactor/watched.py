@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.reactor import identity, tree
 from services.reactor.actions import Process
+from services.reactor.cgroups import Group
 from services.reactor.link import Link
 from services.reactor.probe import until_served
 
@@ -36,6 +37,8 @@ class Watched:
     ) -> None:
         self.process, self.tenant, self.link = process, marks.tenant, link
         self.ready = False
+        self.group: Group | None = None
+        """What holds the tenant to its limits."""
         self._marks, self._known, self._tell = marks, known, ended
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +83,7 @@ class Watched:
         """End the process and all that it has started; tried again until that has worked."""
         if self._ending:
             return
-        tree.kill(self._members())
+        self._kill(self._members())
         self._cancel_timer()
         self._timer = self._loop.call_later(INSIST, self._insist)
 
@@ -104,18 +107,26 @@ class Watched:
             self._timer = self._loop.call_later(GRACE, self.end, None, "")
 
     def _nothing_can_be_left(self) -> bool:
+        if self.group and self.group.pids():
+            return False
         parent = self.link and self.link.process
         return bool(parent and not tree.may_have_orphans(parent.pid, self._known()))
 
     def _members(self) -> list[Process]:
         parent = self.link and self.link.process
         others = set(self._known()) - {self.process.pid}
-        return tree.members(self.process, parent.pid if parent else 0, self._marks, others)
+        held = self.group.pids() if self.group else set()
+        return tree.members(self.process, parent.pid if parent else 0, self._marks, others, held)
+
+    def _kill(self, members: Collection[Process]) -> None:
+        if self.group:
+            self.group.kill()
+        tree.kill(members)
 
     async def _clear(self, code: int | None, signal: str) -> None:
         pause, waited = PAUSE, 0.0
         while left := self._members():
-            tree.kill(left)
+            self._kill(left)
             await asyncio.sleep(pause)
             waited += pause
             pause = min(2 * pause, PAUSE_MAX)

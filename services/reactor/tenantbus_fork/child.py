@@ -26,8 +26,10 @@ class Birth(NamedTuple):
     """What a child needs to know: its order, its sockets, its score page, and when it may go."""
 
     order: dict[str, Any]
+    """What others may know; `private` has the rest."""
     sockets: list[int]
     page: int
+    private: int
     may_go: int
 
 
@@ -39,12 +41,16 @@ def settle_in(birth: Birth) -> int:
     if not os.read(birth.may_go, 1):
         os._exit(1)
     order = birth.order
+    order.update(_read_private(birth.private))
     os.setsid()
+    for directory in order["cgroups"]:
+        Path(directory, "cgroup.procs").write_text("0", encoding="ascii")
     _take_descriptors(birth)
     for number, value in order["limits"]:
         resource.setrlimit(number, (value, value))
     os.chdir(order["directory"])
-    os.environ.update(order["env"])
+    _drop_rights(order)
+    os.environ.update(order["env"], NOTIFY_SOCKET=order["notify"])
     os.environ["LISTEN_FDS"] = str(order["sockets"])
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDNAMES"] = ":".join(NAMES[: order["sockets"]])
@@ -56,7 +62,10 @@ def settle_in(birth: Birth) -> int:
 
 def _take_descriptors(birth: Birth) -> None:
     """0 to 2: nothing and the log; 3 and 4: sockets; 5: the score page; of the fork server's own, none."""
-    log = os.open(birth.order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    log = os.open(birth.order["log"], flags, 0o600)
+    if birth.order["user"]:
+        os.fchown(log, *birth.order["user"])  # or nobody could open /dev/stdout again
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -64,6 +73,30 @@ def _take_descriptors(birth: Birth) -> None:
         os.dup2(descriptor, number, inheritable=False)
     os.dup2(birth.page, PAGE_AT, inheritable=False)
     kernel.close_own()
+
+
+def _read_private(descriptor: int) -> dict[str, Any]:
+    """Take what the fork server has passed on unread: in its memory, every later tenant could find it."""
+    with open(descriptor, encoding="utf-8", closefd=False) as file:
+        file.seek(0)
+        private: dict[str, Any] = json.load(file)
+    return private
+
+
+def _drop_rights(order: dict[str, Any]) -> None:
+    """Become the tenant's own user, for good; raises OSError, and the process must end then."""
+    os.umask(0o077)
+    if order["user"]:
+        uid, gid = order["user"]
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)  # all capabilities go with it (capabilities(7))
+    kernel.give_up_privileges()
+    for place in order["needs"]:
+        if not os.access(place, os.R_OK | os.X_OK):
+            sys.stderr.write(f"{place}: user {os.getuid()} may not read this directory, or one above it\n")
+            sys.stderr.flush()
+            os._exit(NEVER)
 
 
 def run_command(order: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 PR_SET_NAME = 15  # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
 
 SYS_CLOSE_RANGE = 436  # the same numbers on all architectures
 SYS_PIDFD_GETFD = 438
@@ -30,6 +31,12 @@ def become_subreaper() -> None:
     """Get the orphans of all our descendants as children, so that somebody reaps them."""
     if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def give_up_privileges() -> None:
+    """Get no rights by what is executed from now on, such as sudo: for this process and all below."""
+    if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
 
 
 def keep_high(descriptor: int) -> int:
@@ -69,6 +76,12 @@ def parent(pid: int) -> int:
     """Tell the parent of a process; 0 when there is none."""
     fields = stat(pid)
     return int(fields[1]) if fields else 0
+
+
+def user(pid: int) -> int:
+    """Tell the real user of a process; raises FileNotFoundError, ProcessLookupError."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return int(text.partition("\nUid:")[2].split(maxsplit=1)[0])
 
 
 def boot_id() -> str:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import resource
+import secrets
 import socket
 import sys
 import traceback
@@ -69,7 +70,7 @@ def _begin(options: argparse.Namespace) -> ForkServer:
         "socket": options.socket,
         "inode": Path(options.socket).stat().st_ino,
     }
-    return ForkServer(about, listener, str(Path(options.socket).parent / f"n{os.getpid()}"))
+    return ForkServer(about, listener, f"@{Path(options.socket).parent}/{secrets.token_hex(8)}")
 
 
 def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | None:

@@ -11,11 +11,14 @@ _SPACE = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 16)
 DATAGRAM_MAX = 4096
 
 
-def listen(path: str) -> socket.socket:
-    """Bind a notify socket; whoever sends to it is known by the kernel's word."""
+def listen(name: str) -> socket.socket:
+    """Bind a notify socket; whoever sends to it is known by the kernel's word.
+
+    A name with @ in front is no file: it is there for every user, and gone with this process.
+    """
     receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    receiver.bind(path)
+    receiver.bind(_address(name))
     return receiver
 
 
@@ -41,6 +44,10 @@ def parse(data: bytes) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+def _address(name: str) -> str:
+    return f"\0{name[1:]}" if name.startswith("@") else name
+
+
 def send(message: str) -> None:
     """Tell our parent, if it listens; a parent that is gone is nobody to tell."""
     address = os.environ.get("NOTIFY_SOCKET", "")
@@ -48,6 +55,6 @@ def send(message: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
-            sender.sendto(message.encode(), address)
+            sender.sendto(message.encode(), _address(address))
         except OSError:
             return

@@ -87,7 +87,6 @@ class ForkServer:
 
     def begin_again(self, command: list[str], listener_at: int) -> None:
         """Become another program on the same control socket; never returns."""
-        Path(self._notified).unlink()
         os.dup2(self._listener.fileno(), listener_at)
         os.execv(command[0], command)  # noqa: S606  # a fork server that imports no application
 
@@ -181,35 +180,36 @@ class ForkServer:
         command = order["command"]
         if former and former.pid:
             self._refuse(tenant, descriptors, f"it still runs as pid {former.pid}", never=False)
-        elif command and not shutil.which(command[0], path=order["env"].get("PATH", os.environ.get("PATH"))):
+        elif command and not shutil.which(command[0], path=order["search"] or os.environ.get("PATH")):
             self._refuse(tenant, descriptors, f"command: {command[0]}: no such program", never=True)
         else:
             if former:
                 former.close()
-            order["env"]["NOTIFY_SOCKET"] = self._notified
-            self._fork(order, descriptors[0], descriptors[1:])
+            order["notify"] = self._notified
+            self._fork(order, *descriptors)
 
     def _refuse(self, tenant: str, descriptors: list[int], reason: str, *, never: bool) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         self._say(say="failed", tenant=tenant, reason=reason, never=never)
 
-    def _fork(self, order: Message, score: int, sockets: list[int]) -> None:
+    def _fork(self, order: Message, score: int, private: int, *sockets: int) -> None:
         may_go, go = os.pipe()
         try:
             pid = os.fork()
         except OSError as error:
             os.close(may_go)
             os.close(go)
-            self._refuse(order["tenant"], [score, *sockets], f"fork: {error.strerror}", never=False)
+            self._refuse(order["tenant"], [score, private, *sockets], f"fork: {error.strerror}", never=False)
             return
         if pid == 0:
             os.close(go)
             self._let_go()
-            self._born = Birth(order, sockets, score, may_go)
+            self._born = Birth(order, list(sockets), score, private, may_go)
             return
         os.close(may_go)
-        ward = Ward(order, score, sockets, pid)
+        os.close(private)
+        ward = Ward(order, score, list(sockets), pid)
         self._wards[ward.tenant] = self._by_pid[pid] = ward
         page.begin(score, pid, ward.started)
         known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
@@ -307,8 +307,7 @@ class ForkServer:
             page.put(ward.score, stopping_at=page.now())
 
     def close(self) -> None:
-        """Remove what is ours on the disk; the control socket only while it is still ours."""
-        Path(self._notified).unlink(missing_ok=True)
+        """Remove our control socket, while it is still ours."""
         control = Path(self._about["socket"])
         if control.exists() and control.stat().st_ino == self._about["inode"]:
             control.unlink()

@@ -70,12 +70,18 @@ def test_sizes(size: str | None, count: int) -> None:
 
 def test_limits_of_the_tenant_come_before_the_default() -> None:
     default = Limits(memory="1G", open_files=100)
-    assert environment.limits(default, Limits(open_files=200, cpu_seconds=60)) == [
-        (resource.RLIMIT_AS, 1 << 30),
-        (resource.RLIMIT_NOFILE, 200),
-        (resource.RLIMIT_CPU, 60),
-    ]
-    assert environment.limits(Limits(), Limits()) == []
+    own = environment.limits(default, Limits(open_files=200, cpu_seconds=60))
+    assert own == Limits(memory="1G", open_files=200, cpu_seconds=60)
+
+
+def test_what_no_cgroup_holds_is_a_resource_limit() -> None:
+    limits = Limits(memory="1G", open_files=200, cpu_seconds=60, processes=9, cpu=0.5)
+    always = [(resource.RLIMIT_NOFILE, 200), (resource.RLIMIT_CPU, 60)]
+    memory, processes = (resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_NPROC, 9)
+    assert environment.resource_limits(limits, ()) == [*always, memory, processes]
+    assert environment.resource_limits(limits, {"memory"}) == [*always, processes]
+    assert environment.resource_limits(limits, {"memory", "cpu", "pids"}) == always
+    assert environment.resource_limits(Limits(), ()) == []
 
 
 def test_a_command_is_filled_in_word_by_word() -> None:

@@ -9,7 +9,7 @@ from services.reactor.actions import Process
 from tests.harness import eventually
 
 MARKS = tree.Marks("acme", Path("/run/x"), Path("/run/x/score/acme"))
-MARKED = {"TENANT": "acme", "NOTIFY_SOCKET": "/run/x/fork/n1"}
+MARKED = {"TENANT": "acme", "NOTIFY_SOCKET": "@/run/x/fork/n1"}
 
 
 def pids(main: Process, parent: int = 0) -> set[int]:
@@ -31,7 +31,7 @@ def test_strays_are_known_by_their_environment() -> None:
     cases = (
         (MARKED, True),
         ({**MARKED, "TENANT": "acme2"}, False),
-        ({**MARKED, "NOTIFY_SOCKET": "/run/y/fork/n1"}, False),
+        ({**MARKED, "NOTIFY_SOCKET": "@/run/y/fork/n1"}, False),
         ({"TENANT": "acme"}, False),
     )
     for env, belongs in cases:

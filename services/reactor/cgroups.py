@@ -1,0 +1,136 @@
+"""Limits that the kernel holds a whole tenant to, not each of its processes: cgroups(7), version 2 or 1."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from hashlib import blake2s
+from pathlib import Path
+
+from bus import cgroups as hierarchies
+from bus.model import Limits
+from services.reactor.environment import parse_size
+
+PERIOD = 100_000
+"""Microseconds within which a tenant may use its share of the cores (cpu.max, cpu.cfs_period_us)."""
+
+LEAST = 1_000
+"""Microseconds of a period below which the kernel takes no share."""
+
+
+class Group:
+    """One tenant's cgroup, in as many hierarchies as its controllers are in."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self.directories = tuple(directories)
+
+    def create(self, limits: Limits, controllers: Collection[str]) -> None:
+        """Make it anew, so that its counters begin at zero; raises OSError."""
+        self.remove()
+        for directory in self.directories:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            hierarchies.enable(directory.parent, controllers)
+            for name, value in _settings(directory, limits):
+                (directory / name).write_text(value, encoding="ascii")
+
+    def pids(self) -> set[int]:
+        """Tell who is in it: also what has left its session, lost its parents and forgotten who it was."""
+        found: set[int] = set()
+        for directory in self.directories:
+            with suppress(OSError):
+                found.update(map(int, (directory / "cgroup.procs").read_text(encoding="ascii").split()))
+        return found
+
+    def kill(self) -> None:
+        """End everything that is in it in one step, where the kernel has one (Linux 5.14, version 2)."""
+        for directory in self.directories:
+            switch = directory / "cgroup.kill"
+            if switch.exists():
+                switch.write_text("1", encoding="ascii")
+
+    def ran_out(self) -> str:
+        """Tell that the kernel has killed for lack of memory since `create`, and what the limit is."""
+        for directory in self.directories:
+            for events in ("memory.events", "memory.oom_control"):
+                if _number(directory / events, "oom_kill"):
+                    return f"out of memory (limit {_size(directory)})"
+        return ""
+
+    def remove(self) -> None:
+        """Give it back to the kernel, which keeps one that somebody is in."""
+        for directory in self.directories:
+            with suppress(OSError):
+                directory.rmdir()
+
+
+class Cgroups:
+    """Makes and finds cgroups of tenants below the one that we are in ourselves."""
+
+    def __init__(self, run_dir: Path, bases: Mapping[str, Path]) -> None:
+        digest = blake2s(os.fsencode(run_dir), digest_size=6).hexdigest()
+        self._name = f"tenantbus-{digest}"
+        self._bases = bases
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        return frozenset(self._bases)
+
+    def of(self, tenant: str, limits: Limits) -> Group | None:
+        """Tell the cgroup that holds a tenant to its limits; None when there is nothing to hold it to."""
+        asked = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
+        places = {self._bases[name] for name, value in asked.items() if value and name in self._bases}
+        return Group(sorted(place / self._name / tenant for place in places)) if places else None
+
+    def holding(self, tenant: str, pid: int) -> Group | None:
+        """Find the cgroup that a tenant's process is in, which need not be where we would make it now."""
+        own = f"/{self._name}/{tenant}"
+        try:
+            lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+        except (FileNotFoundError, ProcessLookupError):  # what it was in may still tell why
+            found = {Path(f"{base}{own}") for base in self._bases.values()}
+        else:
+            found = {place for _, place in hierarchies.owned(line for line in lines if line.endswith(own))}
+        existing = sorted(place for place in found if place.is_dir())
+        return Group(existing) if existing else None
+
+    def close(self) -> None:
+        """Remove what holds the tenants' cgroups, if none is left."""
+        for base in set(self._bases.values()):
+            with suppress(OSError):
+                (base / self._name).rmdir()
+
+
+def _settings(directory: Path, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Tell what to write where; each hierarchy has the files of its own controllers and version."""
+    memory, quota = parse_size(limits.memory), max(LEAST, int((limits.cpu or 0) * PERIOD))
+    wanted = {
+        "memory": (("memory.max", f"{memory}"), ("memory.swap.max", "0")),
+        "memory-1": (("memory.limit_in_bytes", f"{memory}"), ("memory.memsw.limit_in_bytes", f"{memory}")),
+        "cpu": (("cpu.max", f"{quota} {PERIOD}"),),
+        "cpu-1": (("cpu.cfs_period_us", f"{PERIOD}"), ("cpu.cfs_quota_us", f"{quota}")),
+        "pids": (("pids.max", f"{limits.processes}"),),
+    }
+    asked = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
+    for controller, files in wanted.items():
+        if asked[controller.removesuffix("-1")]:
+            yield from ((name, value) for name, value in files if (directory / name).exists())
+
+
+def _number(file: Path, name: str) -> int:
+    """Read one of the "name number" lines of a file; 0 when there is none."""
+    with suppress(OSError):
+        for line in file.read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return 0
+
+
+def _size(directory: Path) -> str:
+    """Tell a memory limit as people write it."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            size = int((directory / name).read_text(encoding="ascii"))
+            for shift, unit in ((30, "G"), (20, "M"), (10, "K")):
+                if size and size % (1 << shift) == 0:
+                    return f"{size >> shift}{unit}"
+            return str(size)
+    return "unknown"
