@@ -92,11 +92,18 @@ def _drop_rights(order: dict[str, Any]) -> None:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)  # all capabilities go with it (capabilities(7))
     kernel.give_up_privileges()
-    for place in order["needs"]:
-        if not os.access(place, os.R_OK | os.X_OK):
-            sys.stderr.write(f"{place}: user {os.getuid()} may not read this directory, or one above it\n")
-            sys.stderr.flush()
-            os._exit(NEVER)
+    if order["user"]:
+        _see_what_is_needed(order["needs"])
+
+
+def _see_what_is_needed(directories: list[str]) -> None:
+    """Say what the tenant's user may not read: its own things, or what it may still have to import."""
+    kept = [each for each in (*directories, sys.base_prefix) if not os.access(each, os.R_OK | os.X_OK)]
+    for directory in kept:
+        sys.stderr.write(f"{directory}: user {os.getuid()} may not read this directory, or one above it\n")
+    sys.stderr.flush()
+    if set(kept) & {*directories}:
+        os._exit(NEVER)
 
 
 def run_command(order: dict[str, Any]) -> None:
