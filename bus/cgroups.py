@@ -6,7 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-CONTROLLERS = ("memory", "cpu", "pids")
+from bus.model import Limits
+
+LIMITS = {"memory": "memory", "cpu": "cpu", "pids": "processes"}
+"""The key of [limits] that each controller holds a tenant to."""
+
+CONTROLLERS = (*LIMITS,)
 
 INSTEAD = {
     "memory": "`memory` limits the address space of each process",
@@ -46,6 +51,11 @@ def find() -> dict[str, Path]:
         for base in filter(_is_delegated, (own, own.parent)):
             bases = dict.fromkeys(enable(base, CONTROLLERS), base) | bases
     return bases
+
+
+def wanted(limits: Limits) -> set[str]:
+    """Tell which controllers it takes to hold a tenant to its limits."""
+    return {name for name, key in LIMITS.items() if getattr(limits, key)}
 
 
 def lacking(found: Collection[str]) -> str:

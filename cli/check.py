@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bus import cgroups
 from bus import settings as settings_file
 from bus.errors import FileError
 from cli.failure import NOT_DONE
@@ -47,7 +48,9 @@ def look(file: Path) -> tuple[list[Finding], str]:
         f"{inspection.tenants} tenants, {len(inspection.releases)} releases,"
         f" {len(inspection.settings.databases)} databases"
     )
-    return inspection.findings, f"{_count(inspection.findings)}; good: {right}"
+    note = cgroups.lacking({*cgroups.CONTROLLERS} - (inspection.controllers - cgroups.find().keys()))
+    summary = f"{_count(inspection.findings)}; good: {right}"
+    return inspection.findings, f"{summary}\nnote: {note}" if note else summary
 
 
 def _count(findings: list[Finding]) -> str:

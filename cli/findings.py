@@ -1,11 +1,12 @@
 """Looks through settings, packages and tenants for what is wrong; nothing is started or imported."""
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus import files, regular, toml
+from bus import cgroups, files, regular, toml
 from bus.errors import FileError
 from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
 from bus.model import TenantSettings
@@ -28,11 +29,14 @@ class Inspection:
         self.findings: list[Finding] = []
         self.releases: set[str] = set()
         self.tenants = 0
+        self.controllers = cgroups.wanted(settings.tenants.limits)
+        """Those of cgroups that it takes to hold all tenants to their limits."""
         self._broken: set[str] = set()
         """Releases that are there, and not right: the tenants that want them are not to blame."""
 
     def look(self) -> None:
         self._databases()
+        self._user()
         for app in _directories(self.settings.packages_dir):
             for release in _directories(app):
                 self._release(release)
@@ -56,6 +60,15 @@ class Inspection:
             directory = self.settings.root / getattr(self.settings.paths, key)
             if not directory.is_dir():
                 self._settings_error(f"paths.{key}", f"{directory} is no directory")
+
+    def _user(self) -> None:
+        user, file = self.settings.tenants.user, Path(self.settings.file)
+        if user:
+            line = toml.locate(file.read_text(errors="replace"), "tenants.user")
+            try:
+                _check_user(user, file, line, "tenants.user")
+            except FileError as error:
+                self.note(error)
 
     def _ports(self, tenants: int) -> None:
         ports = self.settings.tenants.port_range
@@ -89,10 +102,13 @@ class Inspection:
             tenant = files.tenant(directory.name, file, content, self.settings)
             self._check_package(tenant, file, content)
             _check_secrets(directory / SECRETS_FILE)
+            if tenant.user:
+                _check_user(tenant.user, file, toml.locate(content.decode(), "user"), "user")
         except FileError as error:
             self.note(error)
         else:
             self.tenants += 1
+            self.controllers |= cgroups.wanted(tenant.limits)
 
     def _check_package(self, tenant: TenantSettings, file: Path, content: bytes) -> None:
         known = self.releases | self._broken
@@ -101,6 +117,14 @@ class Inspection:
         if not there:
             reason = f"{self.settings.packages_dir} has no release of {tenant.package}"
             raise FileError(file, reason, key="package", line=toml.locate(content.decode(), "package"))
+
+
+def _check_user(name: str, file: Path, line: int, key: str) -> None:
+    """See whether tenants can run as this user here; raises FileError."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise FileError(file, f"there is no user {name!r} on this machine", key=key, line=line) from None
 
 
 def inspect(settings: Settings) -> Inspection:

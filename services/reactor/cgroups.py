@@ -76,8 +76,7 @@ class Cgroups:
 
     def of(self, tenant: str, limits: Limits) -> Group | None:
         """Tell the cgroup that holds a tenant to its limits; None when there is nothing to hold it to."""
-        asked = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
-        places = {self._bases[name] for name, value in asked.items() if value and name in self._bases}
+        places = {self._bases[name] for name in hierarchies.wanted(limits) if name in self._bases}
         return Group(sorted(place / self._name / tenant for place in places)) if places else None
 
     def holding(self, tenant: str, pid: int) -> Group | None:
@@ -109,9 +108,9 @@ def _settings(directory: Path, limits: Limits) -> Iterator[tuple[str, str]]:
         "cpu-1": (("cpu.cfs_period_us", f"{PERIOD}"), ("cpu.cfs_quota_us", f"{quota}")),
         "pids": (("pids.max", f"{limits.processes}"),),
     }
-    asked = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
+    asked = hierarchies.wanted(limits)
     for controller, files in wanted.items():
-        if asked[controller.removesuffix("-1")]:
+        if controller.removesuffix("-1") in asked:
             yield from ((name, value) for name, value in files if (directory / name).exists())
 
 

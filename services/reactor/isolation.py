@@ -38,7 +38,7 @@ class Isolation:
         self.users.read_claims()
         lacking = cgroups.lacking(self.cgroups.controllers)
         if lacking:
-            log.warning("%s", lacking)
+            log.info("%s", lacking)
         defaults = self._settings.tenants
         if os.geteuid() == 0 and not (defaults.user or defaults.uid_range):
             log.warning("tenants run as root: set tenants.uid_range")

@@ -12,23 +12,31 @@ import pytest
 from tests.harness import DEADLINE, Program, eventually
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
+ISOLATION = UNITS.with_name("systemd-isolation")
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine")
 
 
 @needs_systemd
-def test_systemd_understands_every_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop_ins", [(), tuple(ISOLATION.iterdir())], ids=["plain", "isolated"])
+def test_systemd_understands_every_line(tmp_path: Path, drop_ins: tuple[Path, ...]) -> None:
     for unit in UNITS.iterdir():
         text = unit.read_text().replace("/opt/tenantbus/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text)
+    units = sorted(str(file) for file in tmp_path.iterdir())
+    for file in drop_ins:
+        for unit in UNITS.glob("*.service"):
+            (tmp_path / f"{unit.name}.d").mkdir(exist_ok=True)
+            shutil.copy(file, tmp_path / f"{unit.name}.d")
     verdict = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *sorted(str(file) for file in tmp_path.iterdir())],
+        ["systemd-analyze", "verify", "--man=no", *units],
         capture_output=True,
         text=True,
         check=False,
     )
     said = [line for line in verdict.stderr.splitlines() if "tenantbus" in line]
-    assert (verdict.returncode, said) == (0, [])
+    older = "Unknown key 'DelegateSubgroup'"  # than 254, which does without limits by cgroups then
+    assert (verdict.returncode, [line for line in said if older not in line]) == (0, [])
 
 
 @needs_systemd

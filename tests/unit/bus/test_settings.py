@@ -62,6 +62,20 @@ def test_too_long_a_directory_is_refused_before_any_socket_is_made(tmp_path: Pat
         load(deep, "")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("uid_range = [3000, 2000]", "3000 is above 2000"),
+        ('uid_range = [2000, 3000]\nuser = "shop"', "excludes `user`, which is given as well"),
+        ("uid_range = [999, 3000]", "1000"),
+        ("uid_range = [0, 3000]", "1000"),
+    ],
+)
+def test_numbers_of_users_are_checked(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(FileError, match=rf"tenants\.uid_range.*{reason}"):
+        load(tmp_path, f"[tenants]\n{text}\n")
+
+
 def test_find_prefers_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings_file.find("x.toml", {"TENANTBUS_CONFIG": "y.toml"}) == Path("x.toml")

@@ -39,6 +39,29 @@ def test_what_is_right_is_counted(tree: Path) -> None:
     assert look(tree / "tenantbus.toml") == ([], "no errors; good: 1 tenants, 1 releases, 1 databases")
 
 
+def test_limits_that_cannot_be_had_are_a_note(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bus.cgroups.find", lambda: {"memory": tree})
+    put(tree / "tenants/acme/tenant.toml", 'package = "shop"\n[limits]\nmemory = "1G"\n')
+    assert look(tree / "tenantbus.toml") == ([], "no errors; good: 1 tenants, 1 releases, 1 databases")
+    put(tree / "tenants/acme/tenant.toml", 'package = "shop"\n[limits]\ncpu = 0.5\n')
+    found, summary = look(tree / "tenantbus.toml")
+    assert found == []
+    assert summary.endswith("\nnote: no cgroup for cpu is ours to use: `cpu` limits nothing")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "key", "line"),
+    [
+        ("tenants/acme/tenant.toml", 'package = "shop"\nuser = "no-such-user"\n', "user", 2),
+        ("tenantbus.toml", '[tenants]\nuser = "no-such-user"\n', "tenants.user", 2),
+    ],
+)
+def test_a_user_that_is_not_there(tree: Path, file: str, text: str, key: str, line: int) -> None:
+    put(tree / file, text)
+    (finding,) = findings(tree)
+    assert finding == Finding(str(tree / file), line, key, "there is no user 'no-such-user' on this machine")
+
+
 def test_what_init_makes_is_right() -> None:
     assert look(TEMPLATE / "tenantbus.toml")[0] == []
 
