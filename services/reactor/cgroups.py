@@ -45,7 +45,8 @@ class Group:
         for directory in self.directories:
             switch = directory / "cgroup.kill"
             if switch.exists():
-                switch.write_text("1", encoding="ascii")
+                with suppress(OSError):  # gone meanwhile
+                    switch.write_text("1", encoding="ascii")
 
     def ran_out(self) -> str:
         """Tell that the kernel has killed for lack of memory since `create`, and what the limit is."""
@@ -92,10 +93,10 @@ class Cgroups:
         return Group(existing) if existing else None
 
     def close(self) -> None:
-        """Remove what holds the tenants' cgroups, if none is left."""
+        """Remove all that we have made, but for what somebody is in."""
         for base in set(self._bases.values()):
-            with suppress(OSError):
-                (base / self._name).rmdir()
+            ours = base / self._name
+            Group([*(place for place in ours.glob("*") if place.is_dir()), ours]).remove()
 
 
 def _settings(directory: Path, limits: Limits) -> Iterator[tuple[str, str]]:

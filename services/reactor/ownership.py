@@ -9,8 +9,7 @@ from pathlib import Path
 from bus.log_files import LIVE
 from services.reactor.users import User
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""What may be a link that a tenant has made is never followed: we are root."""
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def settle(directory: Path, user: User) -> None:
@@ -18,7 +17,7 @@ def settle(directory: Path, user: User) -> None:
 
     Raises OSError; harmless when repeated.
     """
-    with _opened(directory) as top:
+    with _opened(directory) as top:  # which may be a link: of whoever owns the directory of all tenants
         _give(top, 0, user.gid, 0o750)
         with _opened("run", top) as run:
             _give(run, 0, 0, 0o700)
@@ -34,7 +33,8 @@ def settle(directory: Path, user: User) -> None:
 
 @contextmanager
 def _opened(place: Path | str, above: int | None = None) -> Iterator[int]:
-    descriptor = os.open(place, DIRECTORY, dir_fd=above)
+    flags = DIRECTORY if above is None else DIRECTORY | os.O_NOFOLLOW  # a tenant's link, followed by root
+    descriptor = os.open(place, flags, dir_fd=above)
     try:
         yield descriptor
     finally:

@@ -149,12 +149,13 @@ def test_without_cgroups_there_are_resource_limits(
 ) -> None:
     need_root()
     monkeypatch.setattr("bus.cgroups.find", dict)
+    caplog.set_level("INFO")
 
     async def test() -> None:
         async with guarded(short_dir) as here:
-            await here.start("acme", PRYING, limits=Limits(memory="1G", processes=8))
+            await here.start("acme", PRYING, limits=Limits(memory="300M", processes=8))
             assert await here.get("acme", "/forks") == "7"
-            status, _ = await here.fetch("acme", "/fill?mb=2000")
+            status, _ = await here.fetch("acme", "/fill?mb=400")
             assert status == 500
 
     run(test())
