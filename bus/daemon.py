@@ -14,8 +14,16 @@ from bus import settings as settings_file
 from bus.errors import BusError
 from bus.settings import Settings
 
+log = logging.getLogger(__name__)
+
 EXIT_NEVER = 3
 """This process can never start as things are (bad settings, already running): starting it again is no use."""
+
+TENANT_FILES = 3
+"""Descriptors that a tenant costs the reactor, which has most of them: unix socket, TCP socket, pidfd."""
+
+OWN_FILES = 64
+"""Descriptors that a service needs for itself, at most."""
 
 PARENT_VARIABLE = "TENANTBUS_PARENT"
 """Environment: pid of a `bus up` that wants its services to end with it."""
@@ -41,7 +49,8 @@ def begin(name: str) -> Settings:
     except (BusError, OSError) as error:
         give_up(name, error)
     die_with_parent()
-    raise_open_files()
+    files = raise_open_files()
+    log.info("%d files may be open, enough for %d tenants", files, max(0, files - OWN_FILES) // TENANT_FILES)
     return settings
 
 
