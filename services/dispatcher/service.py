@@ -50,6 +50,8 @@ class Dispatcher(Service):
         self.watch = Watch(rules, self.pages, self._known, bus.publish)
         self.rounds = HttpRounds(settings, self.pages, self._door, self.watch.answered)
         self._scan_at = 0.0
+        self._planned = 0.0
+        """When the next look is due."""
         self._events: Subscription
 
     async def start(self) -> None:
@@ -61,6 +63,7 @@ class Dispatcher(Service):
             self._learn(envelope.event, now)
             if isinstance(envelope.event, ProcStuck) and self.watch.remember(envelope.event, now):
                 self.rounds.ask_soon(envelope.event.tenant, now)
+        self._planned = now  # whoever is stopped after this has missed looks, even the first
         log.info("watching %d tenants, stuck after %g s", len(self.pages), self.settings.checks.stuck_after)
 
     async def run(self) -> None:
@@ -92,19 +95,19 @@ class Dispatcher(Service):
         """Look at the set interval, and exactly when a verdict is due; notice when we could not look."""
         clock = asyncio.get_running_loop().time
         interval = self.settings.checks.interval
-        planned = clock()
         while True:
             now = clock()
-            if now - planned > LOOKS * interval:
-                log.warning("no look for %.1f s: nobody is judged by that time", now - planned)
-                self.watch.after_gap(now, now - planned)
+            late = now - self._planned
+            if late > LOOKS * interval:
+                log.warning("no look for %.1f s: nobody is judged by that time", late)
+                self.watch.after_gap(now, late)
                 self.rounds.wait_anew(now)
             if now >= self._scan_at:
                 self._scan(now)
             self.watch.look(now)
             self.rounds.tick(now, group)
-            planned = min(now + interval, self.watch.next_verdict(now))
-            await asyncio.sleep(planned - clock())
+            self._planned = min(now + interval, self.watch.next_verdict(now))
+            await asyncio.sleep(self._planned - clock())
 
     def _scan(self, now: float) -> None:
         self._scan_at = now + SCAN_EVERY
