@@ -58,6 +58,8 @@ class MariaDb:
         self.data = directory / "data"
         self.socket = directory / "sock"
         self.log = directory / "log"
+        self.temporary = directory / "tmp"
+        """Of its own: a server that starts clears its directory of other servers' temporary tables."""
         self.process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -74,8 +76,9 @@ class MariaDb:
         if (self.data / "mysql").is_dir():
             return
         owner = _owner_for(self.directory)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chown(self.directory, owner.pw_uid, owner.pw_gid)
+        for directory in (self.directory, self.temporary):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chown(directory, owner.pw_uid, owner.pw_gid)
         # made elsewhere and renamed: an interrupted installation is never taken for a finished one
         unfinished = self.directory / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -83,6 +86,7 @@ class MariaDb:
             INSTALLER,
             "--no-defaults",
             f"--datadir={unfinished}",
+            f"--tmpdir={self.temporary}",
             f"--user={owner.pw_name}",
             "--auth-root-authentication-method=socket",
             f"--auth-root-socket-user={_me()}",
@@ -103,6 +107,7 @@ class MariaDb:
             "--no-defaults",
             f"--user={self.directory.owner()}",
             f"--datadir={self.data}",
+            f"--tmpdir={self.temporary}",
             f"--socket={self.socket}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",

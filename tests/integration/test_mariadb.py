@@ -47,6 +47,11 @@ def add(server: MariaDb, number: int) -> None:
     server.sql(f"INSERT INTO shop.t (number) VALUES ({number})")
 
 
+def test_a_starting_server_cannot_remove_the_temporary_tables_of_another(running: Pair) -> None:
+    own = [server.sql("SELECT @@tmpdir") for server in running]
+    assert own == [[(str(server.temporary),)] for server in running]
+
+
 def test_rows_reach_the_other_also_after_a_crash_of_either(pair: Pair) -> None:
     one, two = pair
     one.sql("CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, number INT)")
