@@ -182,6 +182,8 @@ class ProcEvent(Event, frozen=True, kw_only=True):
     restarts: int = 0
     """Starts that nobody asked for, since the tenant was added."""
     reason: words.Reason = ""
+    serving: int = 0
+    """pid of the tenant's process that serves, when this is about another one that comes or goes."""
 
 
 class ProcStarted(ProcEvent, frozen=True, kw_only=True):
@@ -225,6 +227,14 @@ class ProcFatal(ProcEvent, frozen=True, kw_only=True):
 
     failures: words.Failures = 0
     retry_in: words.Pause = 0.0
+
+
+class ProcReplaceFailed(ProcEvent, frozen=True, kw_only=True):
+    """The process that was to replace the tenant's failed, or cannot be started; the old one serves on."""
+
+    failures: words.Failures = 0
+    retry_in: float = 0.0
+    """Seconds until the next try; 0 when it is tried as soon as what it needs is there."""
 
 
 class ProcStopped(ProcEvent, frozen=True, kw_only=True):
@@ -351,6 +361,7 @@ AnyEvent: TypeAlias = (
     | ProcExited
     | ProcBackoff
     | ProcFatal
+    | ProcReplaceFailed
     | ProcStopped
     | ProcWaiting
     | ProcMoved

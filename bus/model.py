@@ -79,6 +79,9 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The path that an HTTP check asks for."""
     python: str | None = None
     """The release's own interpreter, relative to the release; default: the one that runs tenantbus."""
+    overlap: bool = True
+    """Whether a new process may serve beside the old one that it replaces; false: the old one ends first.
+    A command that contains {port} always comes alone."""
 
     def __post_init__(self) -> None:
         if (self.entry is None) == (self.command is None):
@@ -90,3 +93,8 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def binds_port(self) -> bool:
         """Tell whether a command asks for its port: then it binds it itself, and serves there alone."""
         return any("{port}" in word for word in self.command or ())
+
+    @property
+    def alone(self) -> bool:
+        """Tell whether there may be no second process beside one of this release."""
+        return not self.overlap or self.binds_port

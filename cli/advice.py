@@ -36,7 +36,7 @@ def advise(row: TenantRow, retry_in: float, log: str) -> list[str]:
 def _alive(row: TenantRow, log: str) -> list[str]:
     match row.state:
         case "RUNNING" if row.reason:
-            return ["It serves, on its last good settings, until that is corrected."]
+            return ["It serves, as it did before, until that is over or put right."]
         case "RUNNING":
             return ["It serves. Nothing to do."]
         case "STARTING":

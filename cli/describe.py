@@ -13,6 +13,7 @@ from bus.events import (
     ProcFatal,
     ProcMoved,
     ProcReady,
+    ProcReplaceFailed,
     ProcStuck,
     RequestEvent,
     ServiceDown,
@@ -75,6 +76,9 @@ def outcome(event: ProcEvent) -> str:
             return event.reason or event.signal or code
         case ProcBackoff() | ProcFatal():
             return f"{event.reason}; failure {event.failures}, next try after {duration(event.retry_in)}"
+        case ProcReplaceFailed():
+            again = f"next try after {duration(event.retry_in)}" if event.retry_in else "waiting for that"
+            return f"{event.reason}; {again}"
         case ProcMoved():
             return ", ".join(filter(None, (f"{event.source} -> {event.target}", event.reason)))
         case ProcStuck():

@@ -8,6 +8,7 @@ from bus.events import (
     ProcEvent,
     ProcFatal,
     ProcReady,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcWaiting,
@@ -80,6 +81,9 @@ class Pursuit:
                 return self._end(False, "BACKOFF", outcome(event))
             case ProcFatal():
                 return self._end(False, "FATAL", outcome(event))
+            case ProcReplaceFailed():
+                asked_for_more = isinstance(self.request, RestartRequested)
+                return self._end(not asked_for_more, "RUNNING", outcome(event), event.serving)
             case ProcWaiting():
                 return self._end(False, "WAITING", event.reason)
             case ProcStopped():

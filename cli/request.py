@@ -83,9 +83,9 @@ def stop(**given: Any) -> None:
 )
 @options
 def restart(**given: Any) -> None:
-    """Replace the processes of tenants; connections wait meanwhile. Starts those that are stopped.
+    """Replace the processes of tenants: the old one serves until the new one does. Starts what is stopped.
 
-    Exit code 1 when one of them does not serve in the end.
+    Exit code 1 when one of them does not serve in the end, or still with its old process.
     """
     ask(RestartRequested, Wish(**given))
 

@@ -15,6 +15,7 @@ from bus.events import (
     ProcMoved,
     ProcReady,
     ProcRecovered,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -39,6 +40,7 @@ STATES: Mapping[type[ProcEvent], str] = {
     ProcExited: "EXITED",
     ProcBackoff: "BACKOFF",
     ProcFatal: "FATAL",
+    ProcReplaceFailed: "RUNNING",
     ProcWaiting: "WAITING",
     ProcStopped: "STOPPED",
 }
@@ -84,18 +86,37 @@ class Process(NamedTuple):
 
     last: Envelope
     run: Envelope | None
-    """The newest PROC_STARTED."""
+    """The newest PROC_STARTED or PROC_READY of the process that counts."""
 
 
-def tenants(
-    users: Iterable[Envelope], processes: Iterable[Envelope], starts: Iterable[Envelope], now: float
-) -> list[TenantRow]:
-    """Fold latest("USER_*"), latest("PROC_*") and latest("PROC_STARTED") into what `bus ps` shows."""
-    user = {envelope.subject: envelope for envelope in users}
-    run = {envelope.subject: envelope for envelope in starts}
-    process = {each.subject: Process(each, run.get(each.subject)) for each in processes}
+class Present(NamedTuple):
+    """What the bus tells about all tenants: latest() of USER_*, PROC_*, PROC_STARTED and PROC_READY."""
+
+    users: Iterable[Envelope]
+    processes: Iterable[Envelope]
+    starts: Iterable[Envelope]
+    readies: Iterable[Envelope]
+
+
+def tenants(present: Present, now: float) -> list[TenantRow]:
+    """Fold what the bus tells into what `bus ps` shows."""
+    user = {envelope.subject: envelope for envelope in present.users}
+    runs = {(each.subject, _pid(each)): each for each in (*present.readies, *present.starts)}
+    process = {
+        each.subject: Process(each, runs.get((each.subject, _serving(each) or _pid(each))))
+        for each in present.processes
+    }
     rows = (_tenant(name, user.get(name), process.get(name), now) for name in sorted(user | process))
     return [row for row in rows if row]
+
+
+def _pid(envelope: Envelope) -> int:
+    return envelope.event.pid if isinstance(envelope.event, ProcEvent) else 0
+
+
+def _serving(envelope: Envelope) -> int:
+    """Tell which process serves, if the event is about another one that comes or goes."""
+    return envelope.event.serving if isinstance(envelope.event, ProcEvent) else 0
 
 
 def _tenant(name: str, user: Envelope | None, process: Process | None, now: float) -> TenantRow | None:
@@ -127,29 +148,39 @@ def _process(process: Process, now: float) -> TenantRow | None:
     event = process.last.event
     if not isinstance(event, ProcEvent):
         return None
-    state = STATES[type(event)]
-    start = _start(process, event)
-    about = start.event if start and isinstance(start.event, ProcEvent) else event
+    state = "RUNNING" if event.serving else STATES[type(event)]
+    run = process.run
+    about = run.event if run and isinstance(run.event, ProcEvent) else event
+    said = about if event.serving else event  # of the process that comes or goes, nothing but the reason
     alive = state in ALIVE
     return TenantRow(
         tenant=event.tenant,
         state=state,
-        pid=event.pid or None if alive else None,
-        release=event.release or about.release or None,
-        database=event.database or about.database or None,
-        port=event.port or about.port or None,
-        since=start.time if start and state == "RUNNING" else process.last.time,
+        pid=event.serving or event.pid or None if alive else None,
+        release=said.release or about.release or None,
+        database=said.database or about.database or None,
+        port=said.port or about.port or None,
+        since=run.time if run and state == "RUNNING" else process.last.time,
         restarts=max(event.restarts, about.restarts),
-        reason=_reason(process.last, event, now),
+        reason=_beside(event) if event.serving else _reason(process.last, event, now),
     )
 
 
-def _start(process: Process, event: ProcEvent) -> Envelope | None:
-    """Give the PROC_STARTED of the process that an event is about."""
-    start = process.run
-    if start and event.pid and isinstance(start.event, ProcStarted) and start.event.pid == event.pid:
-        return start
-    return None
+def _beside(event: ProcEvent) -> str:
+    """Tell about the process that is to replace the one that serves, or that it has replaced."""
+    match event:
+        case ProcStarted():
+            return f"being replaced by pid {event.pid}: {event.reason}"
+        case ProcStopping():
+            return f"pid {event.pid} finishes its requests: {event.reason}"
+        case ProcExited() if not event.expected:
+            return f"pid {event.pid}: {outcome(event)}"
+        case ProcMoved():
+            return f"being moved: {outcome(event)}"
+        case ProcReplaceFailed():
+            return f"not replaced: {outcome(event)}"
+        case _:
+            return ""
 
 
 def _reason(envelope: Envelope, event: ProcEvent, now: float) -> str:

@@ -10,10 +10,9 @@ SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
 
 
 async def tenants(bus: Bus) -> list[view.TenantRow]:
-    users = await bus.latest("USER_*")
-    processes = await bus.latest("PROC_*")
-    starts = await bus.latest("PROC_STARTED")
-    return view.tenants(users.events, processes.events, starts.events, time.time())
+    asked = ("USER_*", "PROC_*", "PROC_STARTED", "PROC_READY")
+    present = view.Present(*[(await bus.latest(pattern)).events for pattern in asked])
+    return view.tenants(present, time.time())
 
 
 async def services(bus: Bus) -> list[view.ServiceRow]:

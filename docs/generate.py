@@ -20,6 +20,11 @@ def states() -> str:
 Each arrow is a change of state that `services/reactor/decide.py` makes, found by trying every event in every
 state. The words are those of `bus ps`.
 
+In `Replacing` the old process serves, and its successor goes through the same states, beginning with `Idle`.
+When the successor is ready, the tenant is `Running` with it, and the old process finishes its requests beside
+whatever happens then. Where nothing is left to do but to wait for its end, the tenant's state tells of it:
+hence the arrows to `Stopping` and `Killing` from states without a process.
+
 ```mermaid
 {render().strip()}
 ```

@@ -58,6 +58,8 @@ class Dispatcher(Service):
         snapshot = await self.bus.latest(*PATTERNS)
         self._events = await self.bus.subscribe(*PATTERNS, after=snapshot.head)
         now = asyncio.get_running_loop().time()
+        for envelope in (await self.bus.latest("PROC_READY")).events:
+            self._learn(envelope.event, now)  # the newest word may be about a process that it has replaced
         self._scan(now)
         for envelope in snapshot.events:
             self._learn(envelope.event, now)
@@ -84,7 +86,7 @@ class Dispatcher(Service):
         if isinstance(event, PackageReleased):
             self._packages[event.release] = event.settings
         elif isinstance(event, ProcEvent):
-            if isinstance(event, ProcStarted | ProcReady | ProcStuck):
+            if isinstance(event, ProcStarted | ProcReady | ProcStuck) and not event.serving:
                 self._known[event.tenant] = event
             elif isinstance(event, ProcStopped):
                 self._known.pop(event.tenant, None)

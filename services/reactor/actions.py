@@ -21,6 +21,7 @@ from bus.events import (
     ProcMoved,
     ProcReady,
     ProcRecovered,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -57,6 +58,7 @@ OwnEvent: TypeAlias = (
     | ProcExited
     | ProcBackoff
     | ProcFatal
+    | ProcReplaceFailed
     | ProcStopped
     | ProcWaiting
     | ProcMoved
@@ -126,6 +128,8 @@ class Found(News, frozen=True, kw_only=True):
     ready: bool
     stamp: str
     """What it runs on: `stamp` of its Spawn, to be kept and given back as it is."""
+    stopping: bool = False
+    """True when it was told to stop."""
 
 
 class Withdrawn(News, frozen=True, kw_only=True):
@@ -160,6 +164,8 @@ class Spawn(Action, frozen=True, kw_only=True):
     stamp: str
     again: bool = False
     """True when the tenant served a moment ago: its turn comes before that of others."""
+    beside: Process | None = None
+    """The tenant's process that may still run meanwhile; any other forbids the start."""
 
 
 class Withdraw(Action, frozen=True, kw_only=True):

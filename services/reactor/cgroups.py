@@ -18,7 +18,7 @@ LEAST = 1_000
 
 
 class Group:
-    """One tenant's cgroup, in as many hierarchies as its controllers are in."""
+    """The cgroup of one process and what it starts, in as many hierarchies as its controllers are in."""
 
     def __init__(self, directories: Iterable[Path]) -> None:
         self.directories = tuple(directories)
@@ -75,14 +75,14 @@ class Cgroups:
     def controllers(self) -> frozenset[str]:
         return frozenset(self._bases)
 
-    def of(self, tenant: str, limits: Limits) -> Group | None:
-        """Tell the cgroup that holds a tenant to its limits; None when there is nothing to hold it to."""
-        places = {self._bases[name] for name in hierarchies.wanted(limits) if name in self._bases}
-        return Group(sorted(place / self._name / tenant for place in places)) if places else None
+    def of(self, name: str, limits: Limits) -> Group | None:
+        """Tell the cgroup that holds a process to its limits; None when there is nothing to hold it to."""
+        places = {self._bases[each] for each in hierarchies.wanted(limits) if each in self._bases}
+        return Group(sorted(place / self._name / name for place in places)) if places else None
 
-    def holding(self, tenant: str, pid: int) -> Group | None:
+    def holding(self, name: str, pid: int) -> Group | None:
         """Find the cgroup that a tenant's process is in, which need not be where we would make it now."""
-        own = f"/{self._name}/{tenant}"
+        own = f"/{self._name}/{name}"
         try:
             lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
         except (FileNotFoundError, ProcessLookupError):  # what it was in may still tell why
@@ -91,6 +91,11 @@ class Cgroups:
             found = {place for _, place in hierarchies.owned(line for line in lines if line.endswith(own))}
         existing = sorted(place for place in found if place.is_dir())
         return Group(existing) if existing else None
+
+    def clear(self, kept: Collection[str]) -> None:
+        """Remove what we have made for other processes than these, but for what somebody is in."""
+        for base in set(self._bases.values()):
+            Group(place for place in (base / self._name).glob("*~*") if place.name not in kept).remove()
 
     def close(self) -> None:
         """Remove all that we have made, but for what somebody is in."""

@@ -1,18 +1,19 @@
 """What the reactor does with a tenant. All that affects its course lives here and in what is imported here.
 
 `decide = settle . learn`. `learn` believes what it hears and never acts; `settle` compares what is wanted
-(`wants`) with what is (`state`), and is the only source of actions (`steps`). So an event that is lost,
-repeated or overtaken costs time, and nothing else.
+(`wants`) with what is (`state`), and is the only source of actions (`steps`, `replace`). So an event that is
+lost, repeated or overtaken costs time, and nothing else.
 """
 
 from msgspec import structs
 
 from bus.events import ProcReady
-from services.reactor.actions import AnyAction, Input, Publish, WakeAt
+from services.reactor.actions import AnyAction, Input, OwnEvent, Publish, WakeAt
 from services.reactor.learn import learn
-from services.reactor.say import say
+from services.reactor.replace import deadline, step
+from services.reactor.say import is_known, say, say_leaving
 from services.reactor.state import Exited, Tenant
-from services.reactor.steps import Decision, deadline, step
+from services.reactor.steps import Decision
 from services.reactor.wants import Shared
 
 
@@ -25,10 +26,10 @@ def settle(tenant: Tenant, shared: Shared, at: float) -> Decision:
     actions: list[AnyAction] = []
     while True:
         tenant = _announce(tenant, actions)
-        before = tenant.state
+        before = tenant.state, tenant.leaving
         tenant, more = step(tenant, shared, at)
         actions += more
-        if tenant.state == before:
+        if (tenant.state, tenant.leaving) == before:
             break
     tenant = _answer(tenant, actions)
     return Decision(_set_alarm(tenant, shared, actions), actions)
@@ -36,12 +37,31 @@ def settle(tenant: Tenant, shared: Shared, at: float) -> Decision:
 
 def _announce(tenant: Tenant, actions: list[AnyAction]) -> Tenant:
     """Tell others the state, unless they know it."""
+    tenant = _announce_leaving(tenant, actions)
     event = say(tenant)
-    if event is None or event == tenant.said:
+    if event is None or is_known(event, tenant.said):
         return tenant
     crashed = isinstance(tenant.state, Exited) and tenant.state.crashed
     actions.append(Publish(tenant=tenant.name, event=event, spontaneous=crashed))
     return structs.replace(tenant, said=event, owes_answer=False)
+
+
+def _announce_leaving(tenant: Tenant, actions: list[AnyAction]) -> Tenant:
+    event, leaving = say_leaving(tenant), tenant.leaving
+    if leaving is None or event is None or (leaving.said and _same(event, leaving.said)):
+        return tenant
+    ended = leaving.state if isinstance(leaving.state, Exited) else None
+    crashed = ended is not None and ended.crashed
+    actions.append(Publish(tenant=tenant.name, event=event, spontaneous=crashed))
+    said = event if event.serving else tenant.said
+    if ended and not event.serving:  # nobody shall take its end for the tenant's state
+        said = None
+    return structs.replace(tenant, leaving=structs.replace(leaving, said=event), said=said)
+
+
+def _same(event: OwnEvent, said: OwnEvent) -> bool:
+    """Compare two events about one process, whoever else serves meanwhile."""
+    return structs.replace(event, serving=0) == structs.replace(said, serving=0)
 
 
 def _answer(tenant: Tenant, actions: list[AnyAction]) -> Tenant:
@@ -57,7 +77,7 @@ def _answer(tenant: Tenant, actions: list[AnyAction]) -> Tenant:
 
 
 def _set_alarm(tenant: Tenant, shared: Shared, actions: list[AnyAction]) -> Tenant:
-    at = deadline(tenant.state, shared)
+    at = deadline(tenant, shared)
     if at is None or at == tenant.wake:
         return tenant
     actions.append(WakeAt(tenant=tenant.name, at=at))

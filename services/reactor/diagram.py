@@ -35,13 +35,16 @@ from services.reactor.actions import (
     TimeCame,
     Withdrawn,
 )
-from services.reactor.learn import label, learn
-from services.reactor.state import Idle, State, Target, Tenant
-from services.reactor.steps import EXIT_NEVER, deadline, step
+from services.reactor.adopt import label
+from services.reactor.learn import learn
+from services.reactor.replace import deadline, step
+from services.reactor.state import Idle, Replacing, State, Target, Tenant
+from services.reactor.steps import EXIT_NEVER
 from services.reactor.wants import Shared, Verdict, aim, share
 
 NAME, BY = "acme", "somebody"
 PROCESS = Process(pid=1, started=1, boot="")
+SUCCESSOR = Process(pid=2, started=2, boot="")
 SETTINGS = TenantSettings(package="shop")
 OTHERS = TenantSettings(package="shop", env={"A": "1"})
 PACKAGE = PackageReleased(
@@ -65,15 +68,19 @@ SHARED_EVENTS: tuple[SharedEvent, ...] = (
     DbUp(database="db1", reason=""),
     DbDown(database="db1", reason=""),
 )
-NEWS: dict[str, Input] = {
-    "Spawned": Spawned(tenant=NAME, process=PROCESS, port=0),
-    "SpawnFailed": SpawnFailed(tenant=NAME, reason="no memory", never=False),
-    "SpawnFailed for good": SpawnFailed(tenant=NAME, reason="no such entry", never=True),
-    "Withdrawn": Withdrawn(tenant=NAME),
-    "BecameReady": BecameReady(tenant=NAME, process=PROCESS),
-    "Ended": Ended(tenant=NAME, process=PROCESS, code=1, signal=""),
-    "Ended with exit code 3": Ended(tenant=NAME, process=PROCESS, code=EXIT_NEVER, signal=""),
-}
+
+
+def _news(tenant: Tenant) -> Iterator[tuple[str, Input]]:
+    """Tell what can be heard of processes: of the only one, or of one that comes or goes beside another."""
+    both = isinstance(tenant.state, Replacing) or tenant.leaving
+    yield "Spawned", Spawned(tenant=NAME, process=SUCCESSOR if both else PROCESS, port=0)
+    yield "SpawnFailed", SpawnFailed(tenant=NAME, reason="no memory", never=False)
+    yield "SpawnFailed for good", SpawnFailed(tenant=NAME, reason="no such entry", never=True)
+    yield "Withdrawn", Withdrawn(tenant=NAME)
+    for process in (PROCESS, SUCCESSOR):
+        yield "BecameReady", BecameReady(tenant=NAME, process=process)
+        yield "Ended", Ended(tenant=NAME, process=process, code=1, signal="")
+        yield "Ended with exit code 3", Ended(tenant=NAME, process=process, code=EXIT_NEVER, signal="")
 
 
 class Place(NamedTuple):
@@ -145,6 +152,8 @@ def _kind(place: Place) -> object:
     tenant, shared = place.tenant, place.shared
     return (
         type(tenant.state),
+        isinstance(tenant.state, Replacing) and type(tenant.state.new),
+        tenant.leaving and type(tenant.leaving.state),
         tenant.wish.present,
         tenant.wish.stamp,
         tenant.order.stop,
@@ -165,13 +174,13 @@ def _try_all(place: Place) -> Iterator[tuple[str, Place]]:
         yield event.type, Place(learn(tenant, heard, at), shared, at, seq)
     for shared_event in SHARED_EVENTS:
         yield shared_event.type, Place(tenant, share(shared, seq, shared_event), at, seq)
-    for why, news in NEWS.items():
+    for why, news in _news(tenant):
         yield why, Place(learn(tenant, news, at), shared, at, seq)
     goal = aim(tenant, shared)
     if isinstance(goal, Target):
         yield "Found", Place(learn(tenant, _found(goal, ready=True), at), shared, at, seq)
         yield "Found", Place(learn(tenant, _found(goal, ready=False), at), shared, at, seq)
-    later = deadline(tenant.state, shared)
+    later = deadline(tenant, shared)
     if later is not None:
         yield "time", Place(learn(tenant, TimeCame(tenant=NAME), later), shared, later, seq)
     yield "the product ends", Place(tenant, structs.replace(shared, ending=True), at, seq)
@@ -200,9 +209,9 @@ def _settle(before: Place, why: str, place: Place) -> tuple[list[Edge], Place]:
     note(before.tenant.state, place.tenant.state, why)
     tenant = place.tenant
     while True:
-        state = tenant.state
+        state, leaving = tenant.state, tenant.leaving
         tenant, actions = step(tenant, place.shared, place.at)
-        if tenant.state == state:
+        if (tenant.state, tenant.leaving) == (state, leaving):
             return edges, place._replace(tenant=tenant)
         verbs = " and ".join(type(action).__name__ for action in actions if not isinstance(action, Publish))
         anyway = edges or isinstance(state, Idle)  # whatever was heard

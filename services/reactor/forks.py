@@ -5,7 +5,10 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +16,7 @@ import msgspec
 from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.settings import Settings
-from services.reactor import environment, identity, orders, tree
+from services.reactor import environment, identity, orders, probe
 from services.reactor.actions import AnyNews, BecameReady, Ended, Found, Process, Spawn, Spawned, SpawnFailed
 from services.reactor.cgroups import Group
 from services.reactor.doors import Door, Doors
@@ -38,6 +41,7 @@ class Asked(NamedTuple):
     """A Spawn that is not answered yet."""
 
     link: Link
+    places: Places
     health: str | None
     """What to ask a program that may not say when it serves."""
     alarm: asyncio.TimerHandle
@@ -46,7 +50,7 @@ class Asked(NamedTuple):
 
 
 class ProcessFile(msgspec.Struct, frozen=True):
-    """tenants/<tenant>/run/process.json, written by the fork server and never believed alone."""
+    """tenants/<tenant>/run/process~<key>.json, written by the fork server and never believed alone."""
 
     tenant: str
     pid: int
@@ -56,10 +60,11 @@ class ProcessFile(msgspec.Struct, frozen=True):
     database: str
     port: int
     stamp: str
+    key: str
 
 
 class RunsAlreadyError(Exception):
-    """There is a process for this tenant: a second one is never started."""
+    """There is a process for this tenant: a second one is started only to replace it."""
 
 
 class Forks:
@@ -74,7 +79,7 @@ class Forks:
         self._doors = Doors(settings.run_dir / "http")
         self._parents = ForkServers(settings, self._hear)
         self._asked: dict[str, Asked] = {}
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, list[Watched]] = {}
         self._found: list[Found] = []
 
     async def adopt(self) -> list[Found]:
@@ -82,9 +87,11 @@ class Forks:
         self._sockets.read_claims()
         self._isolation.begin()
         await self._parents.find()
-        for file in self._settings.tenants_dir.glob("*/run/process.json"):
-            if file.parent.parent.name not in self._watched:
-                self._adopt_orphan(file)
+        for file in self._settings.tenants_dir.glob("*/run/process~*.json"):
+            self._adopt_orphan(file)
+        for tenant in self._watched:
+            self._show_foremost(tenant)
+        self._remove_leftovers()
         found, self._found = self._found, []
         return found
 
@@ -104,17 +111,18 @@ class Forks:
 
     def terminate(self, process: Process, tenant: str) -> None:
         """Send SIGTERM to exactly this process."""
-        watched = self._watched.get(tenant)
-        if watched and watched.process == process:
-            self._places(tenant).note(stopping_at=page.now())
+        watched = self._find_watched(process, tenant)
+        if watched:
+            watched.told_to_stop = True
+            watched.places.note(stopping_at=page.now())
             identity.send(process, signal.SIGTERM)
         else:
             self._tell_if_gone(process, tenant)
 
     def kill(self, process: Process, tenant: str) -> None:
         """End a process and everything that it has started; Ended is told when all of it is gone."""
-        watched = self._watched.get(tenant)
-        if watched and watched.process == process:
+        watched = self._find_watched(process, tenant)
+        if watched:
             watched.kill()
         else:
             self._tell_if_gone(process, tenant)
@@ -134,13 +142,11 @@ class Forks:
             parent.ask("drop", tenant=tenant)
         self._sockets.forget(tenant)
         self._isolation.users.forget(tenant)
-        places = self._places(tenant)
-        for file in (places.page, places.pid, places.process):
-            file.unlink(missing_ok=True)
+        Places(self._settings, tenant).remove_all()
 
     async def close(self) -> None:
         """Let go: fork servers and tenants run on."""
-        for watched in self._watched.values():
+        for watched in chain.from_iterable(self._watched.values()):
             watched.close()
         for asked in self._asked.values():
             asked.alarm.cancel()
@@ -158,13 +164,14 @@ class Forks:
 
     def _spawn(self, order: Spawn, package: PackageReleased) -> None:
         tenant = order.tenant
-        if tenant in self._watched:
-            raise RunsAlreadyError(f"pid {self._watched[tenant].process.pid} runs already")
+        for watched in self._watched.get(tenant, ()):
+            if watched.process != order.beside:
+                raise RunsAlreadyError(f"pid {watched.process.pid} runs already")
         if tenant in self._asked:
             raise RunsAlreadyError("a process is being started already")
-        places = self._places(tenant)
+        places = Places(self._settings, tenant, token_hex(4))
         places.prepare()
-        rights = self._isolation.settle(order)
+        rights = self._isolation.settle(order, places.name)
         alone = environment.binds_itself(package)
         held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
         message = orders.write(order, package, held.port, places, rights)
@@ -183,7 +190,7 @@ class Forks:
         why = f"of {package.release} has not started {tenant} within {timeout:g} s"
         alarm = self._loop.call_later(timeout, self._give_up, parent, why)
         health = package.settings.health if message["command"] else None
-        self._asked[tenant] = Asked(parent, health, alarm, rights.group)
+        self._asked[tenant] = Asked(parent, places, health, alarm, rights.group)
 
     def _give_up(self, parent: Link, why: str) -> None:
         parent.hung = why
@@ -213,21 +220,24 @@ class Forks:
 
     def _spawned(self, speaker: Link, process: Process, tenant: str) -> None:
         asked = self._asked.pop(tenant, None)
-        watched = self._watch(process, tenant, speaker)
+        places = asked.places if asked else Places(self._settings, tenant)
+        watched = self._watch(process, places, speaker)
         if asked is None:
             log.error("%s: nobody asked for pid %d: it is killed", tenant, process.pid)
             watched.kill()
             return
         asked.alarm.cancel()
         watched.group = asked.group
+        self._show_foremost(tenant)
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
         if asked.health:
-            watched.ask_until_ready(self._sockets.place(tenant), asked.health, self._answered)
+            self._ask_until_ready(watched, asked.health)
 
     def _refused(self, tenant: str, reason: str, *, never: bool) -> None:
         asked = self._asked.pop(tenant, None)
         if asked:
             asked.alarm.cancel()
+            asked.places.remove()
             self._news(SpawnFailed(tenant=tenant, reason=reason, never=never))
 
     def _answered(self, watched: Watched) -> None:
@@ -235,36 +245,41 @@ class Forks:
         if watched.link:
             watched.link.ask("served", pid=watched.process.pid)
         else:
-            self._places(watched.tenant).note(ready_at=page.now())
+            watched.places.note(ready_at=page.now())
         self._ready(watched.tenant, watched.process)
 
     def _ready(self, tenant: str, process: Process) -> None:
-        watched = self._watched.get(tenant)
-        if watched and watched.process == process and not watched.ready:
+        watched = self._find_watched(process, tenant)
+        if watched and not watched.ready:
             watched.ready = True
+            self._show_foremost(tenant)
             self._news(BecameReady(tenant=tenant, process=process))
 
     def _ended(self, speaker: Link, message: Message) -> None:
-        watched = self._watched.get(message["tenant"])
-        if watched and watched.process == _process(message):
+        watched = self._find_watched(_process(message), message["tenant"])
+        if watched:
             watched.end(message["code"], message["signal"])
         else:
             speaker.ask("heard", tenant=message["tenant"], pid=message["pid"])
 
     def _over(self, watched: Watched, code: int | None, signal_name: str) -> None:
-        del self._watched[watched.tenant]
+        tenant = watched.tenant
+        self._watched[tenant].remove(watched)
         if watched.link:
-            watched.link.ask("heard", tenant=watched.tenant, pid=watched.process.pid)
-        places = self._places(watched.tenant)
-        for file in (places.pid, places.process):
-            file.unlink(missing_ok=True)
+            watched.link.ask("heard", tenant=tenant, pid=watched.process.pid)
         if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
-            places.note(exited_at=page.now())
+            watched.places.note(exited_at=page.now())
+        watched.places.remove()
+        if self._watched[tenant]:
+            self._show_foremost(tenant)
+        else:
+            del self._watched[tenant]
+            watched.places.pid.unlink(missing_ok=True)
         detail = ""
         if watched.group:
             detail = watched.group.ran_out() if signal_name == "SIGKILL" or code is None else ""
             watched.group.remove()
-        tenant, process = watched.tenant, watched.process
+        process = watched.process
         self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
 
     def _lost(self, speaker: Link) -> None:
@@ -272,11 +287,11 @@ class Forks:
         self._parents.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
         why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
-        for watched in list(self._watched.values()):
+        for watched in list(chain.from_iterable(self._watched.values())):
             if watched.link is speaker:
                 watched.lose_parent()
                 if not watched.ready:
-                    self._ask_stranger(watched)
+                    self._ask_until_ready(watched)
         for tenant, asked in list(self._asked.items()):
             if asked.link is speaker:
                 self._refused(tenant, why, never=bool(speaker.broken))
@@ -286,9 +301,9 @@ class Forks:
     def _take_back(self, speaker: Link, told: Message, descriptors: list[int]) -> None:
         tenant, process = told["tenant"], _process(told["exit"] or told)
         self._sockets.take_back(tenant, told["port"], descriptors)
-        if tenant in self._watched or not process.pid:
+        if not process.pid or self._find_watched(process, tenant):
             return
-        watched = self._watch(process, tenant, speaker)
+        watched = self._watch(process, Places(self._settings, tenant, told["key"]), speaker)
         self._find(watched, told, ready=told["ready"])
         if told["exit"]:
             self._loop.call_soon(watched.end, told["exit"]["code"], told["exit"]["signal"])
@@ -300,42 +315,84 @@ class Forks:
         except (OSError, msgspec.DecodeError):
             return
         tenant = file.parent.parent.name
+        places = Places(self._settings, tenant, told.key)
         process = Process(pid=told.pid, started=told.started, boot=told.boot)
-        pidfd = identity.open_pidfd(process) if told.tenant == tenant else None
+        if told.tenant != tenant or places.process != file or self._find_watched(process, tenant):
+            return
+        pidfd = identity.open_pidfd(process)
         if pidfd is None:
+            file.unlink(missing_ok=True)
             return
         try:
-            if not self._marks(tenant).are_on(process.pid):
+            if not places.marks(process).are_on(process.pid):
                 log.warning("%s: pid %d is no process of %s: it is left alone", file, process.pid, tenant)
                 return
             self._sockets.take_back(tenant, told.port, take_from(pidfd))
         finally:
             os.close(pidfd)
-        watched = self._watch(process, tenant, None)
-        self._find(watched, msgspec.structs.asdict(told), ready=self._places(tenant).is_ready(process))
+        watched = self._watch(process, places, None)
+        self._find(watched, msgspec.structs.asdict(told), ready=places.read(process, page.READY_AT) != 0)
 
     def _find(self, watched: Watched, told: dict[str, Any], *, ready: bool) -> None:
         watched.ready = ready
-        watched.group = self._isolation.cgroups.holding(watched.tenant, watched.process.pid)
+        watched.group = self._isolation.cgroups.holding(watched.places.name, watched.process.pid)
+        watched.told_to_stop = watched.places.read(watched.process, page.STOPPING_AT) != 0
         facts = {name: told[name] for name in ("release", "database", "port", "stamp")}
-        self._found.append(Found(tenant=watched.tenant, process=watched.process, ready=ready, **facts))
+        self._found.append(
+            Found(
+                tenant=watched.tenant,
+                process=watched.process,
+                ready=ready,
+                stopping=watched.told_to_stop,
+                **facts,
+            )
+        )
         if not ready:
-            self._ask_stranger(watched)
+            self._ask_until_ready(watched)
 
-    def _ask_stranger(self, watched: Watched) -> None:
-        """It may have nobody to tell that it serves: any answer will do."""
-        watched.ask_until_ready(self._sockets.place(watched.tenant), "/", self._answered)
+    def _ask_until_ready(self, watched: Watched, path: str = "/") -> None:
+        """Ask one that may have nobody to tell that it serves: any answer will do, if it is not another's."""
+        tenant, pid = watched.tenant, watched.process.pid
+
+        def is_it() -> bool:
+            alone = self._watched[tenant] == [watched]
+            return alone or probe.has_accepted(pid, self._sockets.kernel_name(tenant))
+
+        watched.ask_until_ready(self._sockets.place(tenant), path, is_it, self._answered)
 
     # ------------------------------------------------------------ small things
 
-    def _watch(self, process: Process, tenant: str, parent: Link | None) -> Watched:
-        watched = Watched(process, self._marks(tenant), parent, self._known, self._over)
-        self._watched[tenant] = watched
+    def _watch(self, process: Process, places: Places, parent: Link | None) -> Watched:
+        watched = Watched(process, places, parent, self._known, self._over)
+        watched.user = partial(self._user_of_only, places.tenant)
+        self._watched.setdefault(places.tenant, []).append(watched)
         return watched
+
+    def _user_of_only(self, tenant: str) -> int:
+        """Tell a tenant's own user while its processes are all one process's; else it proves nothing."""
+        only = len(self._watched.get(tenant, ())) <= 1 and tenant not in self._asked
+        return self._isolation.users.number(tenant) if only else 0
+
+    def _find_watched(self, process: Process, tenant: str) -> Watched | None:
+        return next((each for each in self._watched.get(tenant, ()) if each.process == process), None)
+
+    def _show_foremost(self, tenant: str) -> None:
+        """Let people and the dispatcher see the one of a tenant's processes that counts."""
+        foremost = max(self._watched[tenant], key=lambda each: each.rank)
+        foremost.places.show(foremost.process.pid)
+
+    def _remove_leftovers(self) -> None:
+        """Remove score pages and cgroups of processes that ended while nobody looked."""
+        all_of_us = list(chain.from_iterable(self._watched.values()))
+        self._isolation.cgroups.clear({watched.places.name for watched in all_of_us})
+        kept = {watched.places.page for watched in all_of_us}
+        for file in (self._settings.run_dir / "score").glob(".*~*"):
+            if file not in kept:
+                file.unlink(missing_ok=True)
 
     def _known(self) -> set[int]:
         fork_servers = {parent.process.pid for parent in self._parents if parent.process}
-        return fork_servers | {watched.process.pid for watched in self._watched.values()}
+        return fork_servers | {each.process.pid for each in chain.from_iterable(self._watched.values())}
 
     def _tell_if_gone(self, process: Process, tenant: str) -> None:
         """Whoever asks for the end of what is gone has missed its end."""
@@ -343,13 +400,6 @@ class Forks:
             self._loop.call_soon(self._news, Ended(tenant=tenant, process=process, code=None, signal=""))
         else:
             log.error("%s: pid %d is not ours to signal", tenant, process.pid)
-
-    def _marks(self, tenant: str) -> tree.Marks:
-        score = self._settings.score_page(tenant)
-        return tree.Marks(tenant, self._settings.run_dir, score, self._isolation.users.number(tenant))
-
-    def _places(self, tenant: str) -> Places:
-        return Places(self._settings, tenant)
 
 
 def _process(told: Message) -> Process:

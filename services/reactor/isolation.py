@@ -43,14 +43,14 @@ class Isolation:
         if os.geteuid() == 0 and not (defaults.user or defaults.uid_range):
             log.warning("tenants run as root: set tenants.uid_range")
 
-    def settle(self, order: Spawn) -> Rights:
-        """Settle what a process may do; its directories are there. Raises UserError, OSError."""
+    def settle(self, order: Spawn, name: str) -> Rights:
+        """Settle what a process of this name may do; its directories are there. Raises UserError, OSError."""
         tenant = order.tenant
         user = self.users.of(tenant, order.settings.user)
         if user:
             ownership.settle(self._settings.tenants_dir / tenant, user)
         limits = environment.limits(self._settings.tenants.limits, order.settings.limits)
-        group = self.cgroups.of(tenant, limits)
+        group = self.cgroups.of(name, limits)
         held = set(self.cgroups.controllers)
         if group:
             group.create(limits, held)

@@ -13,6 +13,7 @@ from bus.events import (
     ProcMoved,
     ProcReady,
     ProcRecovered,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -41,6 +42,7 @@ from services.reactor.actions import (
     TimeCame,
     Withdrawn,
 )
+from services.reactor.adopt import adopt
 from services.reactor.state import (
     Alive,
     Asked,
@@ -50,10 +52,14 @@ from services.reactor.state import (
     Fatal,
     Idle,
     Killing,
+    Leaving,
     Order,
     Record,
+    Replacing,
+    Resting,
     Run,
     Running,
+    Single,
     Starting,
     State,
     Stopping,
@@ -73,13 +79,13 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
         case TimeCame():
             return structs.replace(tenant, wake=None)
         case Spawned() | SpawnFailed() | Withdrawn():
-            return structs.replace(tenant, state=_reply(tenant.state, heard, at))
+            return structs.replace(tenant, state=_answered(tenant.state, heard, at))
         case BecameReady():
-            return structs.replace(tenant, state=_ready(tenant.state, heard, at))
+            return _ready(tenant, heard, at)
         case Ended():
-            return structs.replace(tenant, state=_end(tenant, heard, at))
+            return _end(tenant, heard, at)
         case Found():
-            return _adopt(tenant, heard, at)
+            return adopt(tenant, heard, at)
         case _:
             assert_never(heard)
 
@@ -87,7 +93,13 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
 # ---------------------------------------------------------------- news of our own processes
 
 
-def _reply(state: State, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> State:
+def _answered(state: State, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> State:
+    if isinstance(state, Replacing):
+        return structs.replace(state, new=_reply(state.new, reply, at))
+    return _reply(state, reply, at)
+
+
+def _reply(state: Single, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> Single:
     """Take the answer to a Spawn."""
     match state:
         case Asked() | Withdrawing() if isinstance(reply, Spawned):
@@ -101,41 +113,41 @@ def _reply(state: State, reply: Spawned | SpawnFailed | Withdrawn, at: float) ->
             return state
 
 
-def _ready(state: State, news: BecameReady, at: float) -> State:
-    if isinstance(state, Starting) and state.run.process == news.process:
-        return Running(run=state.run, since=at)
-    return state
-
-
-def _adopt(tenant: Tenant, found: Found, at: float) -> Tenant:
-    if not isinstance(tenant.state, Idle):
-        return tenant
-    stamp, _, asked = found.stamp.rpartition("@")
-    target = Target(
-        release=found.release,
-        database=found.database,
-        stamp=stamp,
-        asked=int(asked) if asked.isdigit() else 0,
-    )
-    run = Run(process=found.process, target=target, port=found.port)
-    state = Running(run=run, since=at, adopted=True) if found.ready else Starting(run=run, since=at)
-    return structs.replace(tenant, state=state, database=found.database, said=None)  # each adoption is told
-
-
-def label(target: Target) -> str:
-    """Write down what a process runs on, for `Found.stamp` to bring back."""
-    return f"{target.stamp}@{target.asked}"
-
-
-def _end(tenant: Tenant, ended: Ended, at: float) -> State:
+def _ready(tenant: Tenant, news: BecameReady, at: float) -> Tenant:
     state = tenant.state
     match state:
-        case Idle():
-            return _end_unseen(tenant.said, ended) or state
-        case Starting() | Running() | Stuck() | Stopping() | Killing() if state.run.process == ended.process:
-            return _exit(state, ended, at)
+        case Starting() if state.run.process == news.process:
+            return structs.replace(tenant, state=Running(run=state.run, since=at))
+        case Replacing(new=Starting() as new) if new.run.process == news.process:
+            leaving = Leaving(state=state.old, reason=state.reason)
+            return structs.replace(tenant, state=Running(run=new.run, since=at), leaving=leaving)
         case _:
-            return state
+            return tenant
+
+
+def _end(tenant: Tenant, ended: Ended, at: float) -> Tenant:
+    state, leaving = tenant.state, tenant.leaving
+    if leaving and isinstance(leaving.state, Alive) and leaving.state.run.process == ended.process:
+        gone = _exit(leaving.state, ended, at)
+        return structs.replace(tenant, leaving=structs.replace(leaving, state=gone))
+    match state:
+        case Idle():
+            return structs.replace(tenant, state=_end_unseen(tenant.said, ended) or state)
+        case Starting() | Running() | Stuck() | Stopping() | Killing() if state.run.process == ended.process:
+            return structs.replace(tenant, state=_exit(state, ended, at))
+        case Replacing() if state.old.run.process == ended.process:
+            return _lose_old(tenant, state, _exit(state.old, ended, at))
+        case Replacing(new=new) if isinstance(new, Alive) and new.run.process == ended.process:
+            return structs.replace(tenant, state=structs.replace(state, new=_exit(new, ended, at)))
+        case _:
+            return tenant
+
+
+def _lose_old(tenant: Tenant, state: Replacing, lost: Exited | Stuck) -> Tenant:
+    """Go on without the one that served: its successor, if one is on the way, is all there is now."""
+    if isinstance(state.new, Resting):
+        return structs.replace(tenant, state=lost)
+    return structs.replace(tenant, state=state.new, leaving=Leaving(state=lost, reason=state.reason))
 
 
 def _exit(state: Alive, ended: Ended, at: float) -> Exited:
@@ -157,16 +169,21 @@ def _exit(state: Alive, ended: Ended, at: float) -> Exited:
 
 def _end_unseen(said: OwnEvent | None, ended: Ended) -> Exited | None:
     """Tell what ended while the reactor was away, if that is the process that it had told of last."""
+    if said is None:
+        return None
+    served = bool(said.serving) and said.serving == ended.process.pid
     match said:
+        case _ if served:
+            failure = _how(ended)
         case ProcStarted() | ProcReady() if (said.pid, said.started) == _identity(ended.process):
             failure = _how(ended)
         case ProcStopping() if said.pid == ended.process.pid:
             failure = ""
         case _:
             return None
-    target = Target(release=said.release, database=said.database, stamp="")
+    target = Target(release="" if served else said.release, database=said.database, stamp="")
     run = Run(process=ended.process, target=target, port=said.port)
-    crashed = isinstance(said, ProcReady)
+    crashed = served or isinstance(said, ProcReady)
     return Exited(run=run, code=ended.code, signal=ended.signal, failure=failure, crashed=crashed)
 
 
@@ -194,7 +211,7 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
         case StartRequested() | StopRequested() | RestartRequested():
             return _order(tenant, seq, event)
         case ProcStuck():
-            return structs.replace(tenant, state=_stuck(tenant.state, event, at))
+            return _stuck(tenant, event, at)
         case ProcRecovered():
             return tenant  # too late: what was stuck has been killed
         case (
@@ -204,6 +221,7 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
             | ProcExited()
             | ProcBackoff()
             | ProcFatal()
+            | ProcReplaceFailed()
             | ProcStopped()
             | ProcWaiting()
             | ProcMoved()
@@ -247,17 +265,27 @@ def _order(tenant: Tenant, seq: int, event: Request) -> Tenant:
 
 def forgive(tenant: Tenant) -> Tenant:
     """Forget failures, and what they led to."""
-    state = Idle() if isinstance(tenant.state, Backoff | Fatal) else tenant.state
-    return structs.replace(tenant, state=state, record=Record(restarts=tenant.record.restarts))
+    state = tenant.state
+    free = _free(state) if not isinstance(state, Replacing) else structs.replace(state, new=_free(state.new))
+    return structs.replace(tenant, state=free, record=Record(restarts=tenant.record.restarts))
 
 
-def _stuck(state: State, event: ProcStuck, at: float) -> State:
-    match state:
-        case Starting() | Running() if (event.pid, event.started) == _identity(state.run.process):
-            served = at - state.since if isinstance(state, Running) else 0.0
-            return Stuck(run=state.run, stuck_for=event.stuck_for, served=served)
-        case _:
-            return state
+def _free(state: Single) -> Single:
+    return Idle() if isinstance(state, Backoff | Fatal) else state
+
+
+def _stuck(tenant: Tenant, event: ProcStuck, at: float) -> Tenant:
+    state = tenant.state
+    serving = state.old if isinstance(state, Replacing) else state
+    if not isinstance(serving, Starting | Running):
+        return tenant
+    if (event.pid, event.started) != _identity(serving.run.process):
+        return tenant
+    served = at - serving.since if isinstance(serving, Running) else 0.0
+    stuck = Stuck(run=serving.run, stuck_for=event.stuck_for, served=served)
+    if isinstance(state, Replacing):
+        return _lose_old(tenant, state, stuck)
+    return structs.replace(tenant, state=stuck)
 
 
 def _remember(tenant: Tenant, seq: int, event: OwnEvent) -> Tenant:

@@ -1,12 +1,13 @@
 """What a fork server is told about a tenant that it shall start."""
 
+import contextlib
 import os
 
 import msgspec
 
 from bus.events import PackageReleased
 from bus.settings import Settings
-from services.reactor import environment
+from services.reactor import environment, tree
 from services.reactor.actions import Process, Spawn
 from services.reactor.isolation import Rights
 from services.reactor.link import Message
@@ -17,35 +18,71 @@ MICRO = 1_000_000
 
 
 class Places:
-    """Where a tenant's files are."""
+    """Where the files of a tenant are, and those of one of its processes, which has a key of its own."""
 
-    def __init__(self, settings: Settings, tenant: str) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, tenant: str, key: str = "") -> None:
+        self.settings, self.tenant, self.key = settings, tenant, key
         self.directory = settings.tenants_dir / tenant
         self.log = self.directory / "log" / "output.log"
         self.pid = self.directory / "run" / "pid"
         """A plain number, for people."""
-        self.process = self.directory / "run" / "process.json"
+        self.shown = settings.score_page(tenant)
+        """The score page of the process that counts, for others to look at."""
+        self.page = self.shown.with_name(f".{self.name}")
+        """The process's own: two that run side by side never write on one page."""
+        self.process = self.directory / "run" / f"process~{key}.json"
         """What that process is, for us."""
         self.data = self.directory / "data"
         """What the tenant may write."""
-        self.page = settings.score_page(tenant)
+
+    @property
+    def name(self) -> str:
+        """Tell a name that no other process has: a tenant may have two of them."""
+        return f"{self.tenant}~{self.key}"
 
     def prepare(self) -> None:
         """Make what a process needs; raises FileNotFoundError when the tenant's directory is gone."""
         for directory in (self.log.parent, self.pid.parent, self.data):
             directory.mkdir(mode=0o700, exist_ok=True)
-        if not self.page.exists():  # who has it mapped keeps it over all the tenant's processes
-            draft = self.page.with_name(f".{self.page.name}")
-            draft.write_bytes(bytes(page.SIZE))
-            draft.chmod(0o600)
-            draft.rename(self.page)
+        self.page.write_bytes(bytes(page.SIZE))
+        self.page.chmod(0o600)
 
     def open_page(self) -> int:
         return os.open(self.page, os.O_RDWR | os.O_CLOEXEC)
 
+    def show(self, pid: int) -> None:
+        """Let everybody take this process for the tenant's: in one step, so that there is always a page."""
+        draft = self.shown.with_name(f".{self.shown.name}")
+        with contextlib.suppress(FileNotFoundError):  # somebody has cleaned up
+            draft.unlink(missing_ok=True)
+            draft.hardlink_to(self.page)
+            draft.replace(self.shown)
+            draft.unlink(missing_ok=True)  # which stays where both names are one file already
+            draft = self.pid.with_name(f"{self.pid.name}.new")
+            draft.write_text(f"{pid}\n", encoding="ascii")
+            draft.replace(self.pid)
+
+    def marks(self, process: Process) -> tree.Marks:
+        """Tell how what the process has started is known."""
+        return tree.Marks(self.tenant, self.settings.run_dir, self.page, process.pid)
+
+    def remove(self) -> None:
+        """Remove what was the process's own; the page that is shown stays to be looked at."""
+        for file in (self.page, self.process):
+            file.unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        """Remove what the tenant and all its processes had."""
+        for file in (
+            self.shown,
+            self.pid,
+            *self.shown.parent.glob(f".{self.shown.name}~*"),
+            *self.pid.parent.glob("process~*.json"),
+        ):
+            file.unlink(missing_ok=True)
+
     def note(self, **slots: int) -> None:
-        """Write single numbers on the score page, if it is still there."""
+        """Write single numbers on the process's score page, if it is still there."""
         try:
             descriptor = self.open_page()
         except FileNotFoundError:
@@ -55,16 +92,14 @@ class Places:
         finally:
             os.close(descriptor)
 
-    def is_ready(self, process: Process) -> bool:
-        """Tell whether the score page says that this process serves."""
+    def read(self, process: Process, slot: int) -> int:
+        """Read a number from the score page, 0 when it is not this process's."""
         try:
             numbers = memoryview(self.page.read_bytes()).cast("Q")
         except OSError:
-            return False
-        return bool(
-            (numbers[page.PID], numbers[page.STARTED]) == (process.pid, process.started)
-            and numbers[page.READY_AT]
-        )
+            return 0
+        ours = (numbers[page.PID], numbers[page.STARTED]) == (process.pid, process.started)
+        return numbers[slot] if ours else 0
 
 
 def private(order: Spawn, port: int, places: Places, user: User | None) -> int:
@@ -100,6 +135,7 @@ def write(order: Spawn, package: PackageReleased, port: int, places: Places, rig
         "watchdog": int(places.settings.checks.stuck_after * MICRO) if command else 0,
         "directory": str(places.directory),
         "log": str(places.log),
-        "pid_file": str(places.pid),
+        "key": places.key,
+        "beside": order.beside.pid if order.beside else 0,
         "process_file": str(places.process),
     }

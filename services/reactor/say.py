@@ -8,6 +8,7 @@ from bus.events import (
     ProcFatal,
     ProcMoved,
     ProcReady,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -23,8 +24,10 @@ from services.reactor.state import (
     Gone,
     Idle,
     Killing,
+    Replacing,
     Run,
     Running,
+    Single,
     Starting,
     Stopped,
     Stopping,
@@ -39,6 +42,46 @@ def say(tenant: Tenant) -> OwnEvent | None:
     """Tell the event that stands for the tenant's state."""
     facts: dict[str, Any] = {"tenant": tenant.name, "restarts": tenant.record.restarts}
     state = tenant.state
+    if isinstance(state, Replacing):
+        return _say_new(state, facts | {"serving": state.old.run.process.pid})
+    return _say_one(state, facts)
+
+
+def say_leaving(tenant: Tenant) -> OwnEvent | None:
+    """Tell the event that stands for what the process does that is leaving."""
+    if tenant.leaving is None or not isinstance(tenant.leaving.state, Stopping | Killing | Exited):
+        return None
+    facts: dict[str, Any] = {"tenant": tenant.name, "restarts": tenant.record.restarts}
+    return _say_one(tenant.leaving.state, facts | {"serving": _serving(tenant)})
+
+
+def is_known(event: OwnEvent, said: OwnEvent | None) -> bool:
+    """Tell whether somebody who heard `said` last knows what `event` says, too."""
+    if said is None or isinstance(said, ProcReplaceFailed):
+        return event == said
+    return event == said or (isinstance(event, ProcReady) and event.pid == said.serving)
+
+
+def _serving(tenant: Tenant) -> int:
+    """Tell the pid of what serves, 0 for none."""
+    serving = tenant.state.old if isinstance(tenant.state, Replacing) else tenant.state
+    return serving.run.process.pid if isinstance(serving, Running) else 0
+
+
+def _say_new(both: Replacing, facts: dict[str, Any]) -> OwnEvent | None:
+    """Tell of a process that is to replace another."""
+    match both.new:
+        case Waiting() as new:
+            return None if new.quiet else ProcReplaceFailed(**facts, reason=new.reason)
+        case Backoff() | Fatal() as new:
+            return ProcReplaceFailed(**facts, **_failure(new))
+        case Starting() as new:
+            return _alive(new, facts | _about(new.run) | {"reason": both.reason})
+        case new:
+            return _say_one(new, facts)
+
+
+def _say_one(state: Single, facts: dict[str, Any]) -> OwnEvent | None:
     match state:
         case Idle() | Asked() | Withdrawing() | Failed() | Stuck():
             return None
@@ -48,18 +91,24 @@ def say(tenant: Tenant) -> OwnEvent | None:
             return ProcStopped(**facts, reason=state.reason)
         case Waiting():
             return None if state.quiet else ProcWaiting(**facts, reason=state.reason)
-        case Backoff() | Fatal():
-            return _failing(state, facts)
+        case Backoff():
+            return ProcBackoff(**facts, **_failure(state))
+        case Fatal():
+            return ProcFatal(**facts, **_failure(state))
         case Starting() | Running() | Stopping() | Killing() | Exited():
             return _alive(state, facts | _about(state.run))
         case _:
             assert_never(state)
 
 
-def moved(tenant: Tenant, run: Run | None, target: str, reason: str) -> ProcMoved:
-    """Tell that a tenant leaves the database that it uses, or used last, for another one."""
+def moved(tenant: Tenant, run: Run | None, target: str, reason: str, serving: int = 0) -> ProcMoved:
+    """Tell that a tenant leaves the database that it uses, or used last, for another one.
+
+    `serving` is the pid of what serves on the old one until something serves on the new one.
+    """
     facts: dict[str, Any] = _about(run) if run else {"database": tenant.database}
     return ProcMoved(
+        serving=serving,
         **facts,
         tenant=tenant.name,
         restarts=tenant.record.restarts,
@@ -78,16 +127,14 @@ def _about(run: Run) -> dict[str, Any]:
     }
 
 
-def _failing(state: Backoff | Fatal, facts: dict[str, Any]) -> OwnEvent:
-    event = ProcBackoff if isinstance(state, Backoff) else ProcFatal
-    return event(
-        **facts,
-        release=state.target.release,
-        database=state.target.database,
-        reason=state.reason,
-        failures=state.failures,
-        retry_in=state.pause,
-    )
+def _failure(state: Backoff | Fatal) -> dict[str, Any]:
+    return {
+        "release": state.target.release,
+        "database": state.target.database,
+        "reason": state.reason,
+        "failures": state.failures,
+        "retry_in": state.pause,
+    }
 
 
 def _alive(state: Starting | Running | Stopping | Killing | Exited, facts: dict[str, Any]) -> OwnEvent:

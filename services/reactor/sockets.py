@@ -116,6 +116,10 @@ class ListeningSockets:
         held = self._held.get(tenant)
         return held.port if held and held.port and not held.tcp else self._settings.http_socket(tenant)
 
+    def kernel_name(self, tenant: str) -> str:
+        """Tell what the kernel calls the tenant's unix socket."""
+        return str(_draft(self._settings.http_socket(tenant)))
+
     def turn_away(self, tenant: str) -> None:
         """Close the connections that wait for a tenant that has no process, and will get none soon."""
         held = self._held.get(tenant)

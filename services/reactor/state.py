@@ -23,6 +23,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """seq of the newest RESTART_REQUESTED before it was started."""
     build: str = ""
     """`stamp` of the release; a process that runs stays on the one that it has."""
+    alone: bool = False
+    """True when the application says that there may be no second process beside this one."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -192,10 +194,36 @@ class Failed(Struct, frozen=True, kw_only=True):
     never: bool
 
 
+Resting: TypeAlias = Idle | Stopped | Gone | Waiting | Backoff | Fatal
 Alive: TypeAlias = Starting | Running | Stuck | Stopping | Killing
-State: TypeAlias = (
-    Idle | Stopped | Gone | Waiting | Backoff | Fatal | Asked | Withdrawing | Alive | Exited | Failed
-)
+Ended: TypeAlias = Exited | Failed
+Single: TypeAlias = Resting | Asked | Withdrawing | Alive | Ended
+
+
+# ---------------------------------------------------------------- states with two processes
+
+
+class Replacing(Struct, frozen=True, kw_only=True):
+    """The process serves until its successor does, whose course is that of any process."""
+
+    shown: ClassVar[str] = "RUNNING"
+
+    old: Running
+    new: Single
+    reason: str
+
+
+State: TypeAlias = Single | Replacing
+
+
+class Leaving(Struct, frozen=True, kw_only=True):
+    """The process that served before the present one, or before none, on its way out."""
+
+    state: Alive | Exited
+    """One that starts or runs has yet to be told to stop."""
+    reason: str
+    said: OwnEvent | None = None
+    """What others know of it."""
 
 
 # ---------------------------------------------------------------- the tenant
@@ -247,6 +275,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     wish: Wish = Wish()
     order: Order = Order()
     state: State = Idle()
+    leaving: Leaving | None = None
+    """Beside whatever the tenant's own state is; there is never a third process."""
     record: Record = Record()
     database: str = ""
     """The one that it used last, and goes back to."""

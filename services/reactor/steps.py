@@ -1,12 +1,22 @@
-"""One step from each state towards what is wanted; `settle` takes steps until the state stays."""
+"""One step of a process, or of a tenant that has none or one, towards what is wanted."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, assert_never
 
 from msgspec import structs
 
-from services.reactor.actions import AnyAction, Forget, Kill, Publish, Spawn, Terminate, Withdraw
-from services.reactor.learn import forgive, label
+from services.reactor.actions import (
+    AnyAction,
+    Forget,
+    Kill,
+    Process,
+    Publish,
+    Spawn,
+    Terminate,
+    Withdraw,
+)
+from services.reactor.adopt import label
+from services.reactor.learn import forgive
 from services.reactor.say import moved
 from services.reactor.state import (
     Asked,
@@ -18,7 +28,10 @@ from services.reactor.state import (
     Idle,
     Killing,
     Record,
+    Replacing,
+    Run,
     Running,
+    Single,
     Starting,
     State,
     Stopped,
@@ -45,13 +58,15 @@ class Decision(NamedTuple):
     actions: Sequence[AnyAction] = ()
 
 
-def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
-    state = tenant.state
+def step_one(
+    tenant: Tenant, state: Single, shared: Shared, at: float, beside: Process | None = None
+) -> Decision:
+    """Take a step from `state`; `beside` is the process that serves meanwhile, if one does."""
     match state:
         case Idle() | Stopped() | Gone() | Waiting():
-            return _rest(tenant, aim(tenant, shared), shared)
+            return _rest(tenant, aim(tenant, shared), shared, beside)
         case Backoff() | Fatal():
-            return _pause(tenant, state, shared, at)
+            return _pause(tenant, state, shared, at, beside)
         case Asked():
             return _queue(tenant, state, aim(tenant, shared, state.target))
         case Withdrawing():
@@ -64,31 +79,23 @@ def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
         case Stopping() | Killing():
             return _insist(tenant, state, at)
         case Exited() | Failed():
-            return _account(tenant, state, shared, at)
+            return _account(tenant, state, shared, at, beside)
         case _:
             assert_never(state)
-
-
-def deadline(state: State, shared: Shared) -> float | None:
-    """Tell when to look at a state again though nothing was heard."""
-    match state:
-        case Starting():
-            return state.since + shared.defaults.start_timeout
-        case Stopping():
-            return state.kill_at
-        case Killing():
-            return state.again_at
-        case Backoff() | Fatal():
-            return state.until
-        case _:
-            return None
 
 
 # ---------------------------------------------------------------- without a process
 
 
-def _rest(tenant: Tenant, goal: Aim, shared: Shared, *, again: bool = False) -> Decision:
-    """Go where a tenant without a process belongs."""
+def _rest(
+    tenant: Tenant, goal: Aim, shared: Shared, beside: Process | None = None, *, again: bool = False
+) -> Decision:
+    """Go where a tenant belongs that has no process, or none but the one that is to be replaced."""
+    if tenant.leaving:
+        leaving = tenant.leaving.state
+        if _must_wait(goal, leaving.run):  # it is all that is left
+            return Decision(structs.replace(tenant, state=leaving, leaving=None))
+        beside = leaving.run.process
     match goal:
         case Unwanted() if goal.gone:
             # what was never there has left nothing behind, and its name may be anything
@@ -102,15 +109,23 @@ def _rest(tenant: Tenant, goal: Aim, shared: Shared, *, again: bool = False) -> 
             tenant = structs.replace(tenant, record=record)
             return Decision(_to(tenant, Waiting(reason=goal.reason, quiet=goal.quiet)))
         case Target():
-            return _spawn(tenant, goal, shared, again=again)
+            return _spawn(tenant, goal, shared, beside, again=again)
         case _:
             assert_never(goal)
 
 
-def _spawn(tenant: Tenant, target: Target, shared: Shared, *, again: bool) -> Decision:
+def _must_wait(goal: Aim, leaving: Run) -> bool:
+    """Tell whether nothing can be started before a process has left."""
+    return not isinstance(goal, Target) or goal.alone or leaving.target.alone
+
+
+def _spawn(
+    tenant: Tenant, target: Target, shared: Shared, beside: Process | None, *, again: bool
+) -> Decision:
     actions: list[AnyAction] = []
     if tenant.database and target.database != tenant.database:
-        event = moved(tenant, None, target.database, against(shared, tenant.database))
+        reason, serving = against(shared, tenant.database), beside.pid if beside and not tenant.leaving else 0
+        event = moved(tenant, None, target.database, reason, serving)
         actions.append(Publish(tenant=tenant.name, event=event))
     actions.append(
         Spawn(
@@ -120,6 +135,7 @@ def _spawn(tenant: Tenant, target: Target, shared: Shared, *, again: bool) -> De
             settings=tenant.wish.settings,
             stamp=label(target),
             again=again,
+            beside=beside,
         )
     )
     record = tenant.record
@@ -128,18 +144,25 @@ def _spawn(tenant: Tenant, target: Target, shared: Shared, *, again: bool) -> De
     return Decision(_to(tenant, Asked(target=target)), actions)
 
 
-def _pause(tenant: Tenant, state: Backoff | Fatal, shared: Shared, at: float) -> Decision:
+def _pause(
+    tenant: Tenant, state: Backoff | Fatal, shared: Shared, at: float, beside: Process | None
+) -> Decision:
     goal = aim(tenant, shared)
     if goal != state.target:  # what it failed on has changed
-        return _rest(forgive(tenant), goal, shared)
+        return _rest(forgive(tenant), goal, shared, beside)
     if at >= state.until:
-        return _rest(tenant, goal, shared)
+        return _rest(tenant, goal, shared, beside)
     return Decision(tenant)
 
 
 def _queue(tenant: Tenant, state: Asked, goal: Aim) -> Decision:
     if goal == state.target:
         return Decision(tenant)
+    return withdraw(tenant, state)
+
+
+def withdraw(tenant: Tenant, state: Asked) -> Decision:
+    """Take a start back."""
     return Decision(_to(tenant, Withdrawing(target=state.target)), [Withdraw(tenant=tenant.name)])
 
 
@@ -147,13 +170,16 @@ def _queue(tenant: Tenant, state: Asked, goal: Aim) -> Decision:
 
 
 def _compare(tenant: Tenant, state: Starting | Running, shared: Shared, at: float) -> Decision:
-    """Keep what runs, unless something else should."""
+    """Keep what runs, unless something else should: then what serves is replaced, what starts is stopped."""
     held = state.run.target
     goal = aim(tenant, shared, held)
     if isinstance(goal, Lacking) and goal.quiet:
         return Decision(tenant)
     if goal != held:
-        return _stop(tenant, state, goal, shared, at)
+        if isinstance(state, Running) and may_serve_on(goal):
+            reason = _why(tenant, held, goal, shared)
+            return Decision(_to(tenant, Replacing(old=state, new=Idle(), reason=reason)))
+        return stop(tenant, state, goal, shared, at)
     timeout = shared.defaults.start_timeout
     if isinstance(state, Starting) and at >= state.since + timeout:
         failure = f"not ready within {timeout:g} s"
@@ -161,15 +187,25 @@ def _compare(tenant: Tenant, state: Starting | Running, shared: Shared, at: floa
     return Decision(tenant)
 
 
-def _stop(tenant: Tenant, state: Starting | Running, goal: Aim, shared: Shared, at: float) -> Decision:
+def may_serve_on(goal: Aim) -> bool:
+    """Tell whether what runs is as good as nothing, or may serve until what is wanted does."""
+    return isinstance(goal, Target) or (isinstance(goal, Lacking) and (goal.kept or goal.quiet))
+
+
+def stop(tenant: Tenant, state: Starting | Running, goal: Aim, shared: Shared, at: float) -> Decision:
+    """Ask a process to end, since `goal` is something else."""
     run, actions, reason = state.run, list[AnyAction](), _why(tenant, state.run.target, goal, shared)
     if isinstance(goal, Target) and goal.database != run.target.database:
         actions.append(Publish(tenant=tenant.name, event=moved(tenant, run, goal.database, reason)))
         tenant = structs.replace(tenant, database=goal.database)
     actions.append(Terminate(tenant=tenant.name, process=run.process))
+    return Decision(_to(tenant, stopping(tenant, run, reason, shared, at)), actions)
+
+
+def stopping(tenant: Tenant, run: Run, reason: str, shared: Shared, at: float) -> Stopping:
     own = tenant.wish.settings.stop_timeout
     timeout = shared.defaults.stop_timeout if own is None else own
-    return Decision(_to(tenant, Stopping(run=run, reason=reason, kill_at=at + timeout)), actions)
+    return Stopping(run=run, reason=reason, kill_at=at + timeout)
 
 
 def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
@@ -218,16 +254,19 @@ def _kill(
 # ---------------------------------------------------------------- after the end
 
 
-def _account(tenant: Tenant, state: Exited | Failed, shared: Shared, at: float) -> Decision:
+def _account(
+    tenant: Tenant, state: Exited | Failed, shared: Shared, at: float, beside: Process | None
+) -> Decision:
     """Hold a failure against the tenant, and go on."""
     goal = aim(tenant, shared)
     target = state.target if isinstance(state, Failed) else state.run.target
     if isinstance(state, Exited):
         if not state.failure:
-            return _rest(tenant, goal, shared, again=True)
-        tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=True))
+            return _rest_again(tenant, goal, shared, beside)
+        fallen = tenant.record.fallen or not beside
+        tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=fallen))
     if not isinstance(goal, Target) or is_down(shared, target.database):  # not its fault
-        return _rest(tenant, goal, shared, again=True)
+        return _rest_again(tenant, goal, shared, beside)
     record = _count(tenant.record, state, shared, at)
     count = len(record.failures)
     never = state.never if isinstance(state, Failed) else state.code == EXIT_NEVER
@@ -237,12 +276,17 @@ def _account(tenant: Tenant, state: Exited | Failed, shared: Shared, at: float) 
         fatal = Fatal(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
         return Decision(_to(tenant, fatal))
     tenant = structs.replace(tenant, record=record)
-    if count == 1 and isinstance(state, Exited):
-        return _rest(tenant, goal, shared, again=True)
+    if count == 1 and isinstance(state, Exited) and not beside:
+        return _rest_again(tenant, goal, shared, beside)
     tenant = structs.replace(tenant, said=None)  # the same failure once more is news all the same
     pause = _pause_after(count, tenant, shared)
     backoff = Backoff(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
     return Decision(_to(tenant, backoff))
+
+
+def _rest_again(tenant: Tenant, goal: Aim, shared: Shared, beside: Process | None) -> Decision:
+    """Go on after an end; whether a successor may come beside what serves has to be asked anew."""
+    return Decision(_to(tenant, Idle())) if beside else _rest(tenant, goal, shared, again=True)
 
 
 def _count(record: Record, state: Exited | Failed, shared: Shared, at: float) -> Record:

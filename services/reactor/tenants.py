@@ -9,9 +9,6 @@ from msgspec import structs
 
 from bus.events import (
     Envelope,
-    ProcReady,
-    ProcStarted,
-    ProcStopping,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -24,19 +21,19 @@ from services.reactor.actions import (
     Found,
     Heard,
     Input,
-    Process,
     Request,
     SharedEvent,
     TenantEvent,
 )
+from services.reactor.adopt import missed
 from services.reactor.decide import settle
 from services.reactor.doors import door
 from services.reactor.learn import learn
 from services.reactor.state import (
     Asked,
     Gone,
-    Idle,
     Killing,
+    Replacing,
     Running,
     Starting,
     Stopping,
@@ -46,6 +43,8 @@ from services.reactor.state import (
 from services.reactor.wants import Shared, share
 
 log = logging.getLogger(__name__)
+
+WITH_PROCESS = Asked | Withdrawing | Starting | Running | Stopping | Killing | Replacing
 
 
 class Tenants:
@@ -124,10 +123,8 @@ class Tenants:
 
     def _miss(self, tenant: Tenant) -> None:
         """Notice that a process that ran when we last said something has gone meanwhile."""
-        said = tenant.said
-        if isinstance(tenant.state, Idle) and isinstance(said, ProcStarted | ProcReady | ProcStopping):
-            started = 0 if isinstance(said, ProcStopping) else said.started
-            process = Process(pid=said.pid, started=started, boot="")
+        process = missed(tenant)
+        if process:
             self._learn(tenant.name, Ended(tenant=tenant.name, process=process, code=None, signal=""))
 
     def _settle_all(self, cause: int = 0) -> None:
@@ -176,7 +173,7 @@ class Tenants:
         if isinstance(tenant.state, Gone) and not tenant.wish.seq:
             del self.known[tenant.name]  # anybody may ask for anything: names of nobody are not kept
             self._act.drop(tenant.name)
-        if isinstance(tenant.state, Asked | Withdrawing | Starting | Running | Stopping | Killing):
+        if tenant.leaving or isinstance(tenant.state, WITH_PROCESS):
             self._with_process.add(tenant.name)
         else:
             self._with_process.discard(tenant.name)

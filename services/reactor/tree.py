@@ -20,8 +20,10 @@ class Marks(NamedTuple):
     tenant: str
     run: Path
     page: Path
+    pid: int = 0
+    """Of the process; another one of the same tenant may run beside it."""
     uid: int = 0
-    """Its user, if no other tenant has it."""
+    """Its user, if no other tenant has it, and no other process of this one."""
 
     def are_on(self, pid: int) -> bool:
         """Look for the tenant's user, environment (kept over exec) and score page (kept over fork)."""
@@ -29,9 +31,9 @@ class Marks(NamedTuple):
             if self.uid and kernel.user(pid) == self.uid:
                 return True
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            if f"TENANT={self.tenant}".encode() in environment and any(
-                value.startswith(f"NOTIFY_SOCKET=@{self.run}/fork/".encode()) for value in environment
-            ):
+            ours = {f"TENANT={self.tenant}".encode(), f"TENANT_PID={self.pid}".encode()}
+            notify = f"NOTIFY_SOCKET=@{self.run}/fork/".encode()
+            if ours <= set(environment) and any(value.startswith(notify) for value in environment):
                 return True
             maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -60,6 +60,8 @@ class Lacking(Struct, frozen=True, kw_only=True):
     reason: str
     quiet: bool
     """True while that may be only because nobody has told us yet."""
+    kept: bool = False
+    """True when what runs already serves as well as ever, and may go on."""
 
 
 Aim: TypeAlias = Target | Unwanted | Lacking
@@ -130,10 +132,11 @@ def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
     database = _database(tenant, shared, held)
     if isinstance(database, Lacking):
         return database
-    name, build = release
+    name, build, alone = release
     # after our own restart we may not know of a request that the process has followed already
     asked = max(tenant.order.asked, held.asked) if held else tenant.order.asked
-    return Target(release=name, database=database, stamp=tenant.wish.stamp, asked=asked, build=build)
+    stamp = tenant.wish.stamp
+    return Target(release=name, database=database, stamp=stamp, asked=asked, build=build, alone=alone)
 
 
 def _unwanted(tenant: Tenant, shared: Shared) -> Unwanted | None:
@@ -150,15 +153,18 @@ def _unwanted(tenant: Tenant, shared: Shared) -> Unwanted | None:
     return None
 
 
-def _release(settings: TenantSettings, shared: Shared, held: Target | None) -> tuple[str, str] | Lacking:
-    """Choose a release; gives its name and stamp."""
+def _release(
+    settings: TenantSettings, shared: Shared, held: Target | None
+) -> tuple[str, str, bool] | Lacking:
+    """Choose a release; gives its name, its stamp, and whether its processes must be alone."""
     if held and _fits(held.release, settings, shared):
-        return held.release, held.build
+        return held.release, held.build, held.alone
     name = f"{settings.app}-{settings.pinned}" if settings.pinned else shared.newest.get(settings.app, "")
     release = shared.releases.get(name)
     if release is None or release.package is None:
-        return Lacking(reason=f"no valid release of {settings.package} in packages", quiet=shared.patient)
-    return name, release.package.stamp
+        reason = f"no valid release of {settings.package} in packages"
+        return Lacking(reason=reason, quiet=shared.patient, kept=True)
+    return name, release.package.stamp, release.package.settings.alone
 
 
 def _fits(name: str, settings: TenantSettings, shared: Shared) -> bool:

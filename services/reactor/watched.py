@@ -10,6 +10,7 @@ from services.reactor import identity, tree
 from services.reactor.actions import Process
 from services.reactor.cgroups import Group
 from services.reactor.link import Link
+from services.reactor.orders import Places
 from services.reactor.probe import until_served
 
 log = logging.getLogger(__name__)
@@ -30,16 +31,19 @@ class Watched:
     def __init__(
         self,
         process: Process,
-        marks: tree.Marks,
+        places: Places,
         link: Link | None,
         known: Callable[[], Collection[int]],
         ended: "Callable[[Watched, int | None, str], None]",
     ) -> None:
-        self.process, self.tenant, self.link = process, marks.tenant, link
-        self.ready = False
+        self.process, self.tenant, self.link = process, places.tenant, link
+        self.places = places
+        self.ready = self.told_to_stop = False
         self.group: Group | None = None
-        """What holds the tenant to its limits."""
-        self._marks, self._known, self._tell = marks, known, ended
+        """What holds the process to its limits."""
+        self.user: Callable[[], int] = int
+        """Tells the number of the user whose processes are all this one's; 0 when there is none."""
+        self._marks, self._known, self._tell = places.marks(process), known, ended
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -50,13 +54,20 @@ class Watched:
         else:
             self._loop.add_reader(self._pidfd, self._seen_gone)
 
-    def ask_until_ready(self, place: Path | int, health: str, served: "Callable[[Watched], None]") -> None:
-        """Ask a program that may not tell whether it serves, until it does."""
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Of a tenant's processes the highest counts: one that serves, then the youngest."""
+        return self.ready and not self.told_to_stop, self.process.started, self.process.pid
+
+    def ask_until_ready(
+        self, place: Path | int, health: str, is_it: Callable[[], bool], served: "Callable[[Watched], None]"
+    ) -> None:
+        """Ask a program that may not tell whether it serves, until it does; `is_it` as for until_served."""
         if self._ending:  # what clears up after it must not be put off
             return
 
         async def ask() -> None:
-            await until_served(place, health)
+            await until_served(place, health, is_it)
             if not self.ready and not self._ending:
                 served(self)
 
@@ -116,7 +127,8 @@ class Watched:
         parent = self.link and self.link.process
         others = set(self._known()) - {self.process.pid}
         held = self.group.pids() if self.group else set()
-        return tree.members(self.process, parent.pid if parent else 0, self._marks, others, held)
+        marks = self._marks._replace(uid=self.user())
+        return tree.members(self.process, parent.pid if parent else 0, marks, others, held)
 
     def _kill(self, members: Collection[Process]) -> None:
         if self.group:

@@ -131,7 +131,7 @@ def test_a_stranger_in_the_files_is_left_alone(short_dir: Path) -> None:
     async def test() -> None:
         async with stage(short_dir, PORT) as here:
             spawned = await here.start("acme")
-            file = short_dir / "tenants/acme/run/process.json"
+            (file,) = (short_dir / "tenants/acme/run").glob("process~*.json")
             told = json.loads(file.read_text())
             here.forks.kill(spawned.process, "acme")
             await here.told(Ended, "acme")

@@ -11,7 +11,7 @@ from tests.integration.pages import ScorePage
 
 def test_a_reader_of_the_score_page_is_a_stranger(tmp_path: Path) -> None:
     page = ScorePage(tmp_path / "acme", pid=1)
-    marks = Marks(tenant="acme", run=tmp_path, page=page.file)
+    marks = Marks(tenant="acme", run=tmp_path, page=page.file, pid=1)
     assert marks.are_on(os.getpid())  # as the writer
     page.close()
     pages = Pages(tmp_path)
@@ -26,4 +26,4 @@ def test_a_copy_of_the_page_for_writing_is_kin(tmp_path: Path) -> None:
     page.close()
     with page.file.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
         page.file.unlink()
-        assert Marks(tenant="acme", run=tmp_path, page=page.file).are_on(os.getpid())
+        assert Marks(tenant="acme", run=tmp_path, page=page.file, pid=1).are_on(os.getpid())

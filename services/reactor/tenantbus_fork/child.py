@@ -51,6 +51,7 @@ def settle_in(birth: Birth) -> int:
     os.chdir(order["directory"])
     _drop_rights(order)
     os.environ.update(order["env"], NOTIFY_SOCKET=order["notify"])
+    os.environ["TENANT_PID"] = str(os.getpid())  # marks all that we start as ours, not our successor's
     os.environ["LISTEN_FDS"] = str(order["sockets"])
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDNAMES"] = ":".join(NAMES[: order["sockets"]])

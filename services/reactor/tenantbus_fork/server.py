@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class ForkServer:
         self._notify = _high(notify.listen(notified))
         self._peer: socket.socket | None = None
         self._outbox: wire.Outbox
-        self._wards: dict[str, Ward] = {}
+        self._wards: dict[str, list[Ward]] = {}
+        """Of each tenant: the process that serves, the one that comes or goes, or the last that ended."""
         self._by_pid: dict[int, Ward] = {}
         self._born: Birth | None = None
         self._ending = self._retired = False
@@ -103,7 +105,7 @@ class ForkServer:
         self._outbox = wire.Outbox(self._peer)
         self._selector.register(self._peer, selectors.EVENT_READ, self._talk)
         self._say(say="hello", **self._about)
-        for ward in self._wards.values():
+        for ward in chain.from_iterable(self._wards.values()):
             self._say(ward.sockets, say="have", **ward.described())
         self._say(say="all")
 
@@ -139,7 +141,7 @@ class ForkServer:
         elif verb == "heard":
             self._forget_exit(message)
         elif verb == "drop":
-            self._drop(message["tenant"])
+            self._clear(message["tenant"])
         elif verb == "retire":
             self._retired, self._about["socket"] = True, message["socket"]
         elif verb == "quit":
@@ -176,15 +178,14 @@ class ForkServer:
 
     def _spawn(self, order: Message, descriptors: list[int]) -> None:
         tenant = order["tenant"]
-        former = self._wards.get(tenant)
+        running = [ward.pid for ward in self._wards.get(tenant, ()) if ward.pid]
         command = order["command"]
-        if former and former.pid:
-            self._refuse(tenant, descriptors, f"it still runs as pid {former.pid}", never=False)
+        if any(pid != order["beside"] for pid in running):
+            self._refuse(tenant, descriptors, f"it still runs as pid {running}", never=False)
         elif command and not shutil.which(command[0], path=order["search"] or os.environ.get("PATH")):
             self._refuse(tenant, descriptors, f"command: {command[0]}: no such program", never=True)
         else:
-            if former:
-                former.close()
+            self._clear(tenant)
             order["notify"] = self._notified
             self._fork(order, *descriptors)
 
@@ -210,11 +211,11 @@ class ForkServer:
         os.close(may_go)
         os.close(private)
         ward = Ward(order, score, list(sockets), pid)
-        self._wards[ward.tenant] = self._by_pid[pid] = ward
+        self._by_pid[pid] = ward
+        self._wards.setdefault(ward.tenant, []).append(ward)
         page.begin(score, pid, ward.started)
         known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
         _write_down(order["process_file"], json.dumps(known))
-        _write_down(order["pid_file"], str(pid))
         self._say(say="spawned", **ward.identity())
         with contextlib.suppress(BrokenPipeError):  # it was killed before it began
             os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
@@ -237,15 +238,22 @@ class ForkServer:
             page.put(ward.score, ready_at=page.now())
 
     def _forget_exit(self, message: Message) -> None:
-        ward = self._wards.get(message["tenant"])
-        if ward and ward.exit and ward.exit["pid"] == message["pid"]:
-            ward.exit = None
+        wards = self._wards.get(message["tenant"], [])
+        for ward in wards:
+            if ward.exit and ward.exit["pid"] == message["pid"]:
+                ward.exit = None
+        if any(ward.pid for ward in wards):  # who keeps the sockets, too
+            self._clear(message["tenant"], unheard=False)
 
-    def _drop(self, tenant: str) -> None:
-        ward = self._wards.get(tenant)
-        if ward and not ward.pid:
-            del self._wards[tenant]
-            ward.close()
+    def _clear(self, tenant: str, *, unheard: bool = True) -> None:
+        """Forget those of a tenant's processes that have ended."""
+        wards = self._wards.pop(tenant, [])
+        kept = [ward for ward in wards if ward.pid or (ward.exit and not unheard)]
+        for ward in wards:
+            if ward not in kept:
+                ward.close()
+        if kept:
+            self._wards[tenant] = kept
 
     # ------------------------------------------------------------ what becomes of them
 

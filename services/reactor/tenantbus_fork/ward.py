@@ -14,7 +14,7 @@ class Ward:
 
     def __init__(self, order: dict[str, Any], score: int, sockets: list[int], pid: int) -> None:
         self.tenant: str = order["tenant"]
-        self.facts = {key: order[key] for key in ("release", "database", "port", "stamp")}
+        self.facts = {key: order[key] for key in ("release", "database", "port", "stamp", "key")}
         self.watchdog: int = order["watchdog"]
         """WATCHDOG_USEC; counts from the first beat on, since many programs send none."""
         self.score, self.sockets = score, sockets

@@ -38,4 +38,4 @@ def test_a_retry_that_is_due_is_no_retry_in_zero_seconds() -> None:
 
 
 def test_what_runs_on_old_settings_says_so() -> None:
-    assert "last good settings" in advice("RUNNING", "tenant.toml:3: plan: no")
+    assert "as it did before" in advice("RUNNING", "tenant.toml:3: plan: no")

@@ -4,6 +4,7 @@ from bus.events import (
     ProcExited,
     ProcFatal,
     ProcReady,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -41,6 +42,20 @@ def test_a_restart_is_followed_from_cause_to_cause() -> None:
         (13, NEW_READY),
     )
     assert outcome == Outcome("acme", True, "RUNNING", 8, "")
+
+
+def test_a_restart_is_done_when_the_new_process_serves_whatever_the_old_one_does_then() -> None:
+    outcome = pursue(RESTART, (10, ProcStarted(tenant="acme", pid=8, serving=7)), (11, NEW_READY))
+    assert outcome == Outcome("acme", True, "RUNNING", 8, "")
+
+
+def test_a_restart_whose_new_process_fails_is_not_done_though_the_tenant_runs() -> None:
+    failed = ProcReplaceFailed(tenant="acme", serving=7, reason="ended with exit code 1", retry_in=1.0)
+    ended = ProcExited(tenant="acme", pid=8, serving=7, code=1)
+    history = ((10, ProcStarted(tenant="acme", pid=8, serving=7)), (11, ended), (12, failed))
+    reason = "ended with exit code 1; next try after 1 s"
+    assert pursue(RESTART, *history) == Outcome("acme", False, "RUNNING", 7, reason)
+    assert pursue(START, *history) == Outcome("acme", True, "RUNNING", 7, reason)
 
 
 def test_what_something_else_has_caused_is_not_the_answer() -> None:

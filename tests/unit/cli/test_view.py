@@ -10,6 +10,7 @@ from bus.events import (
     ProcMoved,
     ProcReady,
     ProcRecovered,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -39,7 +40,8 @@ def ps(*events: AnyEvent, now: float = 100.0) -> list[view.TenantRow]:
         newest = {each.subject: each for each in history if each.type.startswith(prefix)}
         return list(newest.values())
 
-    return view.tenants(latest("USER_"), latest("PROC_"), latest("PROC_STARTED"), now)
+    asked = (latest(prefix) for prefix in ("USER_", "PROC_", "PROC_STARTED", "PROC_READY"))
+    return view.tenants(view.Present(*asked), now)
 
 
 def test_a_running_tenant_shows_all_that_is_known_of_it() -> None:
@@ -51,6 +53,45 @@ def test_running_counts_from_the_start_of_the_process_though_it_was_found_again_
     adopted = ProcReady(tenant="acme", pid=7, release="shop-1", started=99, adopted=True)
     (row,) = ps(ADDED, STARTED, READY, adopted)
     assert (row.state, row.since) == ("RUNNING", 2.0)
+
+
+def test_while_it_is_replaced_it_runs_as_the_process_that_serves() -> None:
+    history: list[AnyEvent] = [ADDED, STARTED, READY]
+    moved = ProcMoved(tenant="acme", database="db1", source="db1", target="db2", reason="down", serving=7)
+    started = ProcStarted(tenant="acme", pid=8, release="shop-2", serving=7, reason="restart")
+    ready = ProcReady(tenant="acme", pid=8, release="shop-2", database="db2")
+    course: list[tuple[AnyEvent, tuple[int | None, str | None], str]] = [
+        (moved, (7, "shop-1"), "being moved: db1 -> db2, down"),
+        (started, (7, "shop-1"), "being replaced by pid 8: restart"),
+        (ready, (8, "shop-2"), ""),
+        (
+            ProcStopping(tenant="acme", pid=7, release="shop-1", serving=8, reason="restart"),
+            (8, "shop-2"),
+            "pid 7 finishes its requests: restart",
+        ),
+        (
+            ProcExited(tenant="acme", pid=7, release="shop-1", serving=8, code=0, expected=True),
+            (8, "shop-2"),
+            "",
+        ),
+        (
+            ProcStarted(tenant="acme", pid=9, serving=8, reason="restart"),
+            (8, "shop-2"),
+            "being replaced by pid 9: restart",
+        ),
+        (ProcExited(tenant="acme", pid=9, serving=8, code=1), (8, "shop-2"), "pid 9: exit code 1"),
+        (
+            ProcReplaceFailed(tenant="acme", release="shop-3", serving=8, reason="broken", retry_in=2.0),
+            (8, "shop-2"),
+            "not replaced: broken; next try after 2 s",
+        ),
+    ]
+    for event, shown, reason in course:
+        history.append(event)
+        (row,) = ps(*history)
+        assert (row.state, (row.pid, row.release), row.reason) == ("RUNNING", shown, reason), event.type
+    (row,) = ps(*history, ProcExited(tenant="acme", pid=8, code=1))
+    assert (row.state, row.pid) == ("EXITED", None)
 
 
 def test_running_counts_from_ready_when_the_start_was_of_another_process() -> None:

@@ -11,6 +11,7 @@ from bus.events import (
     ProcFatal,
     ProcReady,
     ProcRecovered,
+    ProcReplaceFailed,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -56,6 +57,7 @@ from services.reactor.state import (
     Gone,
     Idle,
     Killing,
+    Record,
     Running,
     Starting,
     Stopped,
@@ -460,6 +462,126 @@ def test_a_stuck_one_that_ends_by_itself_before_it_is_killed_has_failed_all_the_
     assert (tenant.state.failure, tenant.state.served) == ("ended by SIGSEGV", 10.0)
 
 
+# ---------------------------------------------------------------- replacing
+
+NEW = Process(pid=8, started=80, boot="b")
+OTHERS = UserModified(
+    tenant=NAME, path="/t", settings=TenantSettings(package="shop", env={"A": "1"}), stamp="2", secrets="s"
+)
+
+
+def replacing() -> Case:
+    case = Case().run()
+    case.hear(RestartRequested(tenant=NAME, by="ann"))
+    case.hear(Spawned(tenant=NAME, process=NEW, port=0))
+    return case
+
+
+def end_of(process: Process, code: int | None = 0) -> Ended:
+    return Ended(tenant=NAME, process=process, code=code, signal="")
+
+
+def test_the_old_process_serves_until_the_new_one_does() -> None:
+    case = Case().run()
+    (spawn,) = case.hear(RestartRequested(tenant=NAME, by="ann"))
+    assert isinstance(spawn, Spawn)
+    assert spawn.beside == OURS
+    (started,) = case.hear(Spawned(tenant=NAME, process=NEW, port=0))
+    assert isinstance(started, Publish)
+    assert isinstance(started.event, ProcStarted)
+    assert (started.event.pid, started.event.serving) == (8, 7)
+    assert started.event.reason == "restart requested by ann"
+    actions = case.hear(BecameReady(tenant=NAME, process=NEW))
+    assert said(actions) == ["PROC_READY", "PROC_STOPPING"]
+    assert actions[1] == Terminate(tenant=NAME, process=OURS)
+    actions = case.hear(end_of(OURS))
+    assert [a.event for a in actions if isinstance(a, Publish)] == [
+        ProcExited(tenant=NAME, pid=7, release="shop-1.0", code=0, expected=True, serving=8)
+    ]
+    assert isinstance(case.tenant.state, Running)
+    assert case.tenant.state.run.process == NEW
+    assert case.tenant.leaving is None
+    assert case.tenant.record == Record()
+
+
+def test_a_third_process_waits_until_the_first_has_left() -> None:
+    case = replacing()
+    case.hear(BecameReady(tenant=NAME, process=NEW))
+    assert done(case.hear(RestartRequested(tenant=NAME, by="ann"))) == []
+    assert done(case.hear(TimeCame(tenant=NAME), 10.0)) == ["Kill", "WakeAt"]
+    assert done(case.hear(end_of(OURS, None))) == ["Spawn"]
+
+
+def test_a_new_process_that_fails_is_told_of_and_tried_again_after_a_pause() -> None:
+    case = replacing()
+    actions = case.hear(end_of(NEW, 1))
+    assert said(actions) == ["PROC_EXITED", "PROC_REPLACE_FAILED"]
+    failed = actions[1]
+    assert isinstance(failed, Publish)
+    assert isinstance(failed.event, ProcReplaceFailed)
+    assert (failed.event.serving, failed.event.failures, failed.event.retry_in) == (7, 1, 1.0)
+    assert case.tenant.state.shown == "RUNNING"
+    assert done(case.hear(TimeCame(tenant=NAME), 1.0)) == ["Spawn"]
+    case.hear(Spawned(tenant=NAME, process=NEW, port=0))
+    case.hear(end_of(NEW, 3))
+    assert case.tenant.record.probation
+    assert case.tenant.record.restarts == 0
+    for again in (StartRequested(tenant=NAME, by="ann"), RestartRequested(tenant=NAME, by="ann"), OTHERS):
+        assert done(case.hear(again)) == ["Spawn"]
+        case.hear(SpawnFailed(tenant=NAME, reason="no memory", never=True))
+
+
+def test_a_new_process_that_is_not_ready_in_time_is_killed() -> None:
+    case = replacing()
+    assert done(case.hear(TimeCame(tenant=NAME), 30.0)) == ["Kill", "WakeAt"]
+    assert said(case.hear(end_of(NEW, None))) == ["PROC_EXITED", "PROC_REPLACE_FAILED"]
+
+
+def test_the_new_one_is_all_there_is_when_the_old_one_crashes() -> None:
+    case = replacing()
+    actions = case.hear(end_of(OURS, 1))
+    assert said(actions) == ["PROC_EXITED", "PROC_STARTED"]
+    assert isinstance(actions[0], Publish)
+    assert actions[0].spontaneous
+    assert isinstance(case.tenant.state, Starting)
+    assert said(case.hear(BecameReady(tenant=NAME, process=NEW))) == ["PROC_READY"]
+
+
+def test_the_new_one_is_all_there_is_when_the_old_one_is_stuck() -> None:
+    case = replacing()
+    actions = case.hear(ProcStuck(tenant=NAME, pid=7, started=70, stuck_for=5.0))
+    assert Kill(tenant=NAME, process=OURS) in actions
+    assert isinstance(case.tenant.state, Starting)
+    assert said(case.hear(end_of(OURS, None))) == ["PROC_EXITED", "PROC_STARTED"]
+
+
+def test_what_cannot_be_started_leaves_the_old_one_serving_and_says_why() -> None:
+    case = Case().run()
+    settings = TenantSettings(package="shop==9")
+    actions = case.hear(UserModified(tenant=NAME, path="/t", settings=settings, stamp="2", secrets="s"))
+    assert said(actions) == ["PROC_REPLACE_FAILED"]
+    assert done(actions) == []
+    package = release("9")
+    releases = {**SHARED.releases, package.release: Release(seq=9, package=package)}
+    assert done(case.settle(structs.replace(SHARED, releases=releases))) == ["Spawn"]
+
+
+def test_who_must_be_alone_ends_first() -> None:
+    package = release("1.0", overlap=False)
+    case = Case(structs.replace(SHARED, releases={package.release: Release(seq=1, package=package)})).run()
+    actions = case.hear(RestartRequested(tenant=NAME, by="ann"))
+    assert done(actions) == ["Terminate", "WakeAt"]
+    assert done(case.hear(end_of(OURS))) == ["Spawn"]
+
+
+def test_a_restart_while_one_is_under_way_begins_anew() -> None:
+    case = replacing()
+    actions = case.hear(RestartRequested(tenant=NAME, by="bob"))
+    assert [a for a in actions if isinstance(a, Terminate)] == [Terminate(tenant=NAME, process=NEW)]
+    assert "PROC_READY" not in said(actions)
+    assert done(case.hear(end_of(NEW))) == ["Spawn"]
+
+
 # ---------------------------------------------------------------- after a restart of the reactor
 
 
@@ -496,7 +618,7 @@ def test_what_runs_is_taken_over_as_it_is() -> None:
 def test_what_runs_on_other_settings_is_replaced(stamp: str) -> None:
     tenant = learn(Tenant(name=NAME), Heard(seq=1, event=added()), 0.0)
     _, actions = settle(learn(tenant, found(stamp=stamp), 0.0), SHARED, 0.0)
-    assert "Terminate" in done(actions)
+    assert done(actions) == ["Spawn"]
 
 
 def test_an_end_that_nobody_saw_is_believed_of_the_last_process_only() -> None:

@@ -55,6 +55,15 @@ def down(database: str) -> DbDown:
     return DbDown(database=database, reason="no answer")
 
 
+def pinned(version: str) -> UserModified:
+    settings = TenantSettings(package=f"shop=={version}")
+    return UserModified(tenant=ACME, path="/t", settings=settings, stamp="3", secrets="s1")
+
+
+def ready_unheard(world: World) -> None:
+    world.ready(ACME)
+
+
 def calm(world: World) -> None:
     """Let everything under way come to its end, without time passing."""
     world.settle_down()
@@ -94,16 +103,31 @@ def spawned(world: World) -> None:
 
 
 def turns_deaf(world: World) -> None:
-    if ACME in world.processes:
-        world.processes[ACME].deaf = True
+    if world.processes.get(ACME):
+        world.processes[ACME][0].deaf = True
 
 
 def stuck(world: World) -> None:
-    program = world.processes.get(ACME)
-    if program:
-        process = program.process
+    programs = world.processes.get(ACME)
+    if programs:
+        process = programs[-1].process
         world.say(ProcStuck(tenant=ACME, pid=process.pid, started=process.started, stuck_for=5.1))
         world.deliver(-1)
+
+
+def old_crashes(world: World) -> None:
+    world.end(ACME, None, "SIGSEGV", which=0)
+    world.settle_down()
+
+
+def new_crashes(world: World) -> None:
+    world.end(ACME, 1)
+    world.hear()
+
+
+def becomes_ready(world: World) -> None:
+    world.ready(ACME)
+    world.hear()
 
 
 def a_minute(world: World) -> None:
@@ -116,6 +140,10 @@ RESTART = RestartRequested(tenant=ACME, by="ann")
 DELETED = UserDeleted(tenant=ACME)
 BASE: tuple[Step, ...] = (release("1.0"), up("db1"), up("db2"))
 RUNNING: tuple[Step, ...] = (*BASE, added(), calm)
+ALONE = release("1.0", overlap=False)
+OTHERS = modified(env={"A": "1"})
+REPLACING: tuple[Step, ...] = (*RUNNING, OTHERS, spawned)
+DRAINING: tuple[Step, ...] = (*RUNNING, turns_deaf, OTHERS, spawned, becomes_ready)
 
 HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
     "everything_comes_in_another_order": ((added(), up("db2"), calm, release("1.0"), up("db1")), "RUNNING"),
@@ -174,6 +202,47 @@ HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
     "reactor_killed_in_backoff": ((*RUNNING, crash, crash, reactor_killed), "RUNNING"),
     "reactor_killed_and_crash": ((*RUNNING, crash_unseen, reactor_killed), "RUNNING"),
     "reactor_killed_and_crash_unseen": ((*RUNNING, crash_unseen, reactor_killed_and_news_lost), "RUNNING"),
+    "alone": ((ALONE, *BASE[1:], added(), calm, OTHERS, spawned, calm), "RUNNING"),
+    "alone_from_now_on": ((*REPLACING, becomes_ready, calm, ALONE, RESTART, calm), "RUNNING"),
+    "alone_while_it_is_replaced": ((*RUNNING, OTHERS, spawned, ALONE, RESTART, calm), "RUNNING"),
+    "alone_no_more": ((ALONE, *BASE[1:], added(), calm, release("1.0"), RESTART, calm), "RUNNING"),
+    "crash_of_the_old_one_alone_from_now_on": ((*DRAINING, ALONE, new_crashes, calm), "RUNNING"),
+    "replaced_and_called_off": ((*RUNNING, OTHERS, modified(), calm), "RUNNING"),
+    "replaced_and_called_off_late": ((*REPLACING, modified(), calm), "RUNNING"),
+    "replaced_and_called_off_deaf": ((*REPLACING, turns_deaf, modified(), calm), "RUNNING"),
+    "replaced_otherwise": ((*REPLACING, modified(env={"B": "2"}), calm), "RUNNING"),
+    "replaced_and_stopped": ((*REPLACING, STOP, calm), "STOPPED"),
+    "replaced_and_stopped_before_it_started": ((*RUNNING, OTHERS, STOP, calm), "STOPPED"),
+    "replaced_and_stopped_while_the_old_one_drains": ((*DRAINING, STOP, calm), "STOPPED"),
+    "replaced_and_deleted": ((*REPLACING, DELETED, calm), "STOPPED"),
+    "replaced_and_deleted_while_the_old_one_drains": ((*DRAINING, DELETED, calm), "STOPPED"),
+    "replaced_twice": ((*DRAINING, RESTART, calm), "RUNNING"),
+    "old_one_crashes": ((*REPLACING, old_crashes), "RUNNING"),
+    "old_one_crashes_early": ((*RUNNING, OTHERS, old_crashes), "RUNNING"),
+    "old_one_crashes_called_off": ((*RUNNING, OTHERS, modified(), old_crashes), "RUNNING"),
+    "new_one_crashes": ((*REPLACING, new_crashes, calm), "RUNNING"),
+    "new_one_crashes_then_the_old_one": ((*REPLACING, new_crashes, old_crashes), "RUNNING"),
+    "new_one_crashes_and_is_asked_for_again": ((*REPLACING, new_crashes, START, calm), "RUNNING"),
+    "new_one_crashes_and_is_called_off": ((*REPLACING, new_crashes, modified(), calm), "RUNNING"),
+    "new_one_crashes_when_it_serves": ((*DRAINING, new_crashes, calm), "RUNNING"),
+    "new_one_crashes_in_a_loop": ((*DRAINING, *[crash] * 9, a_minute), "RUNNING"),
+    "new_one_cannot_spawn": ((*RUNNING, OTHERS, cannot_spawn, cannot_spawn), "RUNNING"),
+    "new_one_hangs": ((*REPLACING, a_minute, calm), "RUNNING"),
+    "old_one_stuck": ((*RUNNING, stuck, OTHERS, calm), "RUNNING"),
+    "old_one_stuck_while_it_is_replaced": ((*RUNNING, OTHERS, stuck, spawned, calm), "RUNNING"),
+    "old_one_does_not_end": ((*DRAINING, a_minute, calm), "RUNNING"),
+    "pinned_to_nothing": ((*RUNNING, pinned("9.9"), calm), "RUNNING"),
+    "pinned_to_what_comes_later": ((*RUNNING, pinned("9.9"), release("9.9"), calm), "RUNNING"),
+    "pinned_to_nothing_and_back": ((*RUNNING, pinned("9.9"), modified(), calm), "RUNNING"),
+    "databases_down_while_it_is_replaced": ((*REPLACING, down("db1"), down("db2"), calm), "WAITING"),
+    "reactor_killed_while_it_is_replaced": ((*REPLACING, reactor_killed), "RUNNING"),
+    "reactor_killed_while_the_new_one_is_ready": ((*REPLACING, ready_unheard, reactor_killed), "RUNNING"),
+    "reactor_killed_while_the_old_one_drains": ((*DRAINING, reactor_killed), "RUNNING"),
+    "reactor_killed_and_both_gone": (
+        (*REPLACING, crash_unseen, crash_unseen, reactor_killed_and_news_lost),
+        "RUNNING",
+    ),
+    "reactor_killed_and_stop": ((*REPLACING, turns_deaf, STOP, reactor_killed), "STOPPED"),
     "a_stable_minute": ((*RUNNING, crash, crash, a_minute, calm, a_minute, crash), "RUNNING"),
 }
 

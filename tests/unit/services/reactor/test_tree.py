@@ -8,8 +8,8 @@ from services.reactor import identity, tree
 from services.reactor.actions import Process
 from tests.harness import eventually
 
-MARKS = tree.Marks("acme", Path("/run/x"), Path("/run/x/score/acme"))
-MARKED = {"TENANT": "acme", "NOTIFY_SOCKET": "@/run/x/fork/n1"}
+MARKS = tree.Marks("acme", Path("/run/x"), Path("/run/x/score/.acme~1"), 1)
+MARKED = {"TENANT": "acme", "TENANT_PID": "1", "NOTIFY_SOCKET": "@/run/x/fork/n1"}
 
 
 def pids(main: Process, parent: int = 0) -> set[int]:
@@ -33,6 +33,7 @@ def test_strays_are_known_by_their_environment() -> None:
         ({**MARKED, "TENANT": "acme2"}, False),
         ({**MARKED, "NOTIFY_SOCKET": "@/run/y/fork/n1"}, False),
         ({"TENANT": "acme"}, False),
+        ({**MARKED, "TENANT_PID": "2"}, False),  # its successor's, or its predecessor's
     )
     for env, belongs in cases:
         with subprocess.Popen(["/bin/sleep", "600"], env=env) as stray:

@@ -63,7 +63,9 @@ def say_database(world: World, _: str, n: int) -> None:
 
 def say_release(world: World, _: str, n: int) -> None:
     version = f"1.{n % 3}"
-    world.say(PackageWithdrawn(release=f"shop-{version}") if n % 7 == 0 else release(version))
+    world.say(
+        PackageWithdrawn(release=f"shop-{version}") if n % 7 == 0 else release(version, overlap=n % 5 != 0)
+    )
 
 
 def say_stuck(world: World, name: str, n: int) -> None:
@@ -94,8 +96,8 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     lambda world, name, n: world.begin(name),
     lambda world, name, n: world.fail(name, never=n % 3 == 0),
     lambda world, name, n: world.ready(name),
-    lambda world, name, n: world.end(name, code=n % 4),
-    lambda world, name, n: world.end(name, None, "SIGSEGV"),
+    lambda world, name, n: world.end(name, code=n % 4, which=n),
+    lambda world, name, n: world.end(name, None, "SIGSEGV", which=n),
     lambda world, _, n: world.wait((0.1, 1.0, 11.0, 40.0)[n % 4]),
     lambda world, _, n: world.restart(lose_news=n % 2 == 0),
 )
@@ -127,7 +129,7 @@ def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]]) -> N
     world.calm()
     for name in NAMES:
         check(world, name)
-    running = {name: running.process for name, running in world.processes.items()}
+    running = {(name, program.process) for name, program in world.all()}
     world.restart(lose_news=False)
     world.calm()
-    assert {name: running.process for name, running in world.processes.items()} == running
+    assert {(name, program.process) for name, program in world.all()} == running

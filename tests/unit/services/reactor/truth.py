@@ -16,7 +16,7 @@ from bus.events import (
     UserDeleted,
     UserModified,
 )
-from services.reactor.state import Gone, Running, Stopped, Waiting
+from services.reactor.state import Gone, Replacing, Running, Stopped, Waiting
 from tests.unit.services.reactor.world import DATABASES, World
 
 
@@ -70,7 +70,10 @@ def check(world: World, name: str) -> None:
     truth = Truth()
     for seq, event in world.journal:
         truth.read(seq, event, name)
-    program, tenant = world.processes.get(name), world.tenants.get(name)
+    programs, tenant = world.processes.get(name, []), world.tenants.get(name)
+    assert len(programs) <= 1
+    assert tenant is None or tenant.leaving is None
+    program = programs[0] if programs else None
     if truth.wish is None or not truth.wanted:
         assert program is None
         assert tenant is None or isinstance(tenant.state, Stopped | Gone)
@@ -78,6 +81,12 @@ def check(world: World, name: str) -> None:
     assert tenant is not None
     if program is None:
         assert isinstance(tenant.state, Waiting)
+        assert not truth.can_start
+        return
+    if isinstance(tenant.state, Replacing):  # it serves on what was wanted before
+        assert isinstance(tenant.state.new, Waiting)
+        assert tenant.state.old.run.process == program.process
+        assert program.ready
         assert not truth.can_start
         return
     assert isinstance(tenant.state, Running)
@@ -88,4 +97,4 @@ def check(world: World, name: str) -> None:
     assert not isinstance(truth.databases[order.database], DbDown)
     assert order.settings.env == settings.env
     assert not settings.pinned or order.release == f"shop-{settings.pinned}"
-    assert int(order.stamp.rpartition("@")[2]) >= truth.asked
+    assert int(order.stamp.split("@")[1]) >= truth.asked

@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 from bus.events import (
     AnyEvent,
     PackageReleased,
-    ProcReady,
-    ProcStarted,
-    ProcStopping,
     ProcStuck,
     UserDeleted,
 )
@@ -35,9 +32,10 @@ from services.reactor.actions import (
     Withdraw,
     Withdrawn,
 )
+from services.reactor.adopt import ALONE, missed
 from services.reactor.decide import settle
 from services.reactor.learn import learn
-from services.reactor.state import Idle, Tenant
+from services.reactor.state import Tenant
 from services.reactor.wants import Shared, Verdict, share
 
 DATABASES = ("db1", "db2")
@@ -66,7 +64,7 @@ class World:
     on_the_way: list[tuple[int, AnyEvent]] = field(default_factory=list)
     news: list[AnyNews] = field(default_factory=list)
     orders: dict[str, Spawn] = field(default_factory=dict)
-    processes: dict[str, Program] = field(default_factory=dict)
+    processes: dict[str, list[Program]] = field(default_factory=dict)
     ever: set[tuple[str, Process]] = field(default_factory=set)
     alarms: dict[str, float] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
@@ -111,11 +109,11 @@ class World:
         order = self.orders.pop(name, None)
         if order is None:
             return
-        assert name not in self.processes, f"{name} would run twice"
+        self._check_room(order)
         pid = 100 + len(self.ever)
         process = Process(pid=pid, started=pid * 7, boot=BOOT)
         self.ever.add((name, process))
-        self.processes[name] = Program(process, order, deaf=deaf)
+        self.processes.setdefault(name, []).append(Program(process, order, deaf=deaf))
         self.news.append(Spawned(tenant=name, process=process, port=0))
 
     def fail(self, name: str, *, never: bool = False) -> None:
@@ -123,15 +121,25 @@ class World:
             self.news.append(SpawnFailed(tenant=name, reason="no memory", never=never))
 
     def ready(self, name: str) -> None:
-        running = self.processes.get(name)
-        if running and not running.ready:
-            running.ready = True
-            self.news.append(BecameReady(tenant=name, process=running.process))
+        """Let the newest of its processes be ready."""
+        for running in self.processes.get(name, [])[-1:]:
+            if not running.ready:
+                running.ready = True
+                self.news.append(BecameReady(tenant=name, process=running.process))
 
-    def end(self, name: str, code: int | None = 1, signal: str = "") -> None:
-        running = self.processes.pop(name, None)
-        if running:
+    def end(self, name: str, code: int | None = 1, signal: str = "", which: int = -1) -> None:
+        """End one of its processes, the newest by default."""
+        programs = self.processes.get(name)
+        if programs:
+            running = programs.pop(which % len(programs))
             self.news.append(Ended(tenant=name, process=running.process, code=code, signal=signal))
+
+    def _check_room(self, order: Spawn) -> None:
+        """There may be one more, which is going or to be replaced, if both can stand each other."""
+        others = self.processes.get(order.tenant, [])
+        assert [other.process for other in others] in ([], [order.beside]), f"{order.tenant} would run twice"
+        alone = any(each.stamp.endswith(ALONE) for each in (order, *(other.order for other in others)))
+        assert not (others and alone), f"{order.tenant} must be alone"
 
     def hear(self) -> None:
         """Let the reactor hear the next news of its processes; these come in order."""
@@ -166,7 +174,7 @@ class World:
                 self.journal_(action.event)
             case Spawn():
                 assert name not in self.orders, f"{name} was asked for twice"
-                assert name not in self.processes, f"{name} would run twice"
+                self._check_room(action)
                 self.orders[name] = action
             case Withdraw():
                 if self.orders.pop(name, None):
@@ -177,16 +185,16 @@ class World:
             case WakeAt():
                 self.alarms[name] = action.at
             case Forget():
-                assert name not in self.processes
+                assert not self.processes.get(name)
                 self.forgotten.append(name)
 
     def _signal(self, action: Terminate | Kill) -> None:
-        running = self.processes.get(action.tenant)
-        if running is None or running.process != action.process:
-            return
-        running.told_to_stop = True
-        if isinstance(action, Kill):
-            self.end(action.tenant, None, "SIGKILL")
+        for which, running in enumerate(self.processes.get(action.tenant, [])):
+            if running.process == action.process:
+                running.told_to_stop = True
+                if isinstance(action, Kill):
+                    self.end(action.tenant, None, "SIGKILL", which)
+                return
 
     def restart(self, *, lose_news: bool) -> None:
         """Kill the reactor and start it again: it knows the journal, and what runs."""
@@ -201,7 +209,7 @@ class World:
                 self.shared = share(self.shared, seq, event)
             elif isinstance(event, TenantEvent):
                 self._learn(event.tenant, Heard(seq=seq, event=event))
-        for name, running in self.processes.items():
+        for name, running in self.all():
             order = running.order
             found = Found(
                 tenant=name,
@@ -211,18 +219,21 @@ class World:
                 port=0,
                 ready=running.ready,
                 stamp=order.stamp,
+                stopping=running.told_to_stop,
             )
             self._learn(name, found)
         if not lose_news:
             for news in kept:
                 self._learn(news.tenant, news)
         for name, tenant in list(self.tenants.items()):
-            said = tenant.said
-            if isinstance(tenant.state, Idle) and isinstance(said, ProcStarted | ProcReady | ProcStopping):
-                process = Process(pid=said.pid, started=getattr(said, "started", 0), boot="")
+            process = missed(tenant)
+            if process:
                 self._learn(name, Ended(tenant=name, process=process, code=None, signal=""))
         for name in list(self.tenants):
             self.react(name, None)
+
+    def all(self) -> list[tuple[str, Program]]:
+        return [(name, program) for name, programs in self.processes.items() for program in programs]
 
     def _learn(self, name: str, heard: Input) -> None:
         tenant = self.tenants.get(name) or Tenant(name=name)
@@ -256,9 +267,9 @@ class World:
         while busy:
             for name in list(self.orders):
                 self.begin(name)
-            for name, running in list(self.processes.items()):
+            for name, running in self.all():
                 if running.told_to_stop and not running.deaf:
-                    self.end(name, 0)
+                    self.end(name, 0, which=self.processes[name].index(running))
                 elif not running.told_to_stop:
                     self.ready(name)
             busy = bool(self.news or self.orders)
@@ -266,12 +277,12 @@ class World:
                 self.hear()
 
 
-def release(version: str, app: str = "shop", stamp: str = "s") -> PackageReleased:
+def release(version: str, app: str = "shop", stamp: str = "s", *, overlap: bool = True) -> PackageReleased:
     return PackageReleased(
         release=f"{app}-{version}",
         app=app,
         version=version,
         path=f"/packages/{app}/{version}",
-        settings=PackageSettings(entry="shop:make_app"),
+        settings=PackageSettings(entry="shop:make_app", overlap=overlap),
         stamp=stamp,
     )

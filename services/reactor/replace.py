@@ -1,0 +1,143 @@
+"""One step of a tenant, also of one that has two processes: the new one is ready before the old one stops.
+
+While the old process serves, its successor has the course of any process; `Replacing` holds the two together.
+Once the successor serves, the old one is what `leaving` tells of, and ends beside whatever happens then.
+"""
+
+from typing import assert_never
+
+from msgspec import structs
+
+from services.reactor.actions import Terminate
+from services.reactor.state import (
+    Asked,
+    Backoff,
+    Exited,
+    Failed,
+    Fatal,
+    Killing,
+    Leaving,
+    Replacing,
+    Resting,
+    Running,
+    Starting,
+    State,
+    Stopping,
+    Stuck,
+    Target,
+    Tenant,
+    Withdrawing,
+)
+from services.reactor.steps import Decision, may_serve_on, step_one, stop, stopping, withdraw
+from services.reactor.wants import Aim, Shared, aim
+
+
+def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
+    """Take one step: of the process that leaves if it has one to take, else of the tenant."""
+    leaving, state = tenant.leaving, tenant.state
+    if leaving:
+        decision = _leave(tenant, leaving, shared, at)
+        if decision.tenant.leaving != leaving:
+            return decision
+    if isinstance(state, Replacing):
+        return _replace(tenant, state, shared, at)
+    return step_one(tenant, state, shared, at)
+
+
+def deadline(tenant: Tenant, shared: Shared) -> float | None:
+    """Tell when to look at a tenant again though nothing was heard."""
+    states = [tenant.state.new if isinstance(tenant.state, Replacing) else tenant.state]
+    if tenant.leaving:
+        states.append(tenant.leaving.state)
+    return min(filter(None, (_deadline(state, shared) for state in states)), default=None)
+
+
+def _deadline(state: State, shared: Shared) -> float | None:
+    match state:
+        case Starting():
+            return state.since + shared.defaults.start_timeout
+        case Stopping():
+            return state.kill_at
+        case Killing():
+            return state.again_at
+        case Backoff() | Fatal():
+            return state.until
+        case _:
+            return None
+
+
+def _leave(tenant: Tenant, leaving: Leaving, shared: Shared, at: float) -> Decision:
+    """See that the process that was replaced ends."""
+    state = leaving.state
+    match state:
+        case Starting() | Running():
+            told = stopping(tenant, state.run, leaving.reason, shared, at)
+            terminate = Terminate(tenant=tenant.name, process=state.run.process)
+            return Decision(_leave_as(tenant, leaving, told), [terminate])
+        case Stuck() | Stopping() | Killing():
+            one, actions = step_one(structs.replace(tenant, state=state), state, shared, at)
+            assert isinstance(one.state, Stopping | Killing)  # noqa: S101  # nothing else comes of these
+            return Decision(_leave_as(tenant, leaving, one.state), actions)
+        case Exited():
+            return Decision(structs.replace(tenant, leaving=None))
+        case _:
+            assert_never(state)
+
+
+def _leave_as(tenant: Tenant, leaving: Leaving, state: Stopping | Killing) -> Tenant:
+    return structs.replace(tenant, leaving=structs.replace(leaving, state=state))
+
+
+# ---------------------------------------------------------------- while both are there
+
+
+def _replace(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Decision:
+    """Bring the successor on its way, as long as the old process may serve and should be replaced."""
+    held = both.old.run.target
+    goal = aim(tenant, shared, held)
+    if not may_serve_on(goal):
+        return _stop_both(tenant, both, goal, shared, at)
+    if goal == held:
+        return _call_off(tenant, both, goal, shared, at)
+    if isinstance(both.new, Resting):
+        if tenant.leaving:  # there is never a third process
+            return Decision(tenant)
+        fresh = aim(tenant, shared)
+        if isinstance(fresh, Target) and (fresh.alone or held.alone):
+            return stop(structs.replace(tenant, state=both.old), both.old, fresh, shared, at)
+    return _step_new(tenant, both, shared, at)
+
+
+def _step_new(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Decision:
+    one = structs.replace(tenant, state=both.new)
+    return _with_new(both, step_one(one, both.new, shared, at, both.old.run.process))
+
+
+def _with_new(both: Replacing, decision: Decision) -> Decision:
+    tenant, actions = decision
+    assert not isinstance(tenant.state, Replacing)  # noqa: S101  # of one process there comes one
+    return Decision(structs.replace(tenant, state=structs.replace(both, new=tenant.state)), actions)
+
+
+def _stop_both(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: float) -> Decision:
+    """Stop the old process; the new one, if there is one, is then all that there is."""
+    stopped, actions = stop(tenant, both.old, goal, shared, at)
+    if isinstance(both.new, Resting | Exited | Failed):
+        return Decision(stopped, actions)
+    assert isinstance(stopped.state, Stopping)  # noqa: S101
+    leaving = Leaving(state=stopped.state, reason=stopped.state.reason)
+    return Decision(structs.replace(stopped, state=both.new, leaving=leaving), actions)
+
+
+def _call_off(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: float) -> Decision:
+    """Keep the old process after all: what was wrong with it is so no more."""
+    new, one = both.new, structs.replace(tenant, state=both.new)
+    match new:
+        case Asked():
+            return _with_new(both, withdraw(one, new))
+        case Starting() | Running():
+            return _with_new(both, stop(one, new, goal, shared, at))
+        case Withdrawing() | Stuck() | Stopping() | Killing():
+            return _step_new(tenant, both, shared, at)
+        case _:
+            return Decision(structs.replace(tenant, state=both.old, database=both.old.run.target.database))
