@@ -57,7 +57,8 @@ def deeds(here: Stage, directory: Path, other: Process) -> Sequence[tuple[str, o
     home, run_dir = directory / "tenants/other", here.settings.run_dir
     return [
         ("list", home),
-        *(("read", home / name) for name in ("tenant.toml", "secrets.env", "run/process.json", "run/pid")),
+        *(("read", home / name) for name in ("tenant.toml", "secrets.env", "run/pid")),
+        *(("read", file) for file in home.glob("run/process~*.json")),
         *(("write", home / name) for name in ("tenant.toml", "data/books", "log/output.log")),
         ("read", home / "log/output.log"),
         ("read", home / "data/books"),
