@@ -309,7 +309,7 @@ class Forks:
             self._loop.call_soon(watched.end, told["exit"]["code"], told["exit"]["signal"])
 
     def _adopt_orphan(self, file: Path) -> None:
-        """Take back a tenant whose fork server is gone, if it is what its process.json says."""
+        """Take back a tenant whose fork server is gone, if it is what its file says."""
         try:
             told = msgspec.json.decode(file.read_bytes(), type=ProcessFile)
         except (OSError, msgspec.DecodeError):
