@@ -175,6 +175,7 @@ def test_a_tenant_leaves_a_database_that_is_down(short_dir: Path) -> None:
         _, moved = await one.said(ProcMoved, "acme", seq)
         assert (moved.source, moved.target) == (ready.database, other)
         seq, _ = await one.said(ProcReady, "acme", seq, database=other, restarts=0)
+        await one.said(ProcExited, "acme", seq, pid=ready.pid)  # until then both answer
         assert (await one.ask("acme"))["database"].endswith(other)
         one.down(other)
         seq, waiting = await one.said(ProcWaiting, "acme", seq)
@@ -199,7 +200,7 @@ def test_settings_that_matter_restart_others_do_not(short_dir: Path) -> None:
         one.modify("acme", mood="good", plan="paid")
         _, stopping = await one.said(ProcStopping, "acme", seq)
         assert stopping.reason == "its settings changed"
-        await one.said(ProcReady, "acme", seq)
+        await one.said(ProcExited, "acme", seq, pid=pid)  # until then both answer
         assert (await one.ask("acme"))["mood"] == "good"
 
     play(short_dir, scene)

@@ -33,8 +33,8 @@ GOING_AWAY = 1001
 LAST_WORDS = 1.0
 """Seconds that clients have to answer our closing of their websockets."""
 
-SILENCE = 0.1
-"""Seconds that a connection accepted just before the end has to send its request."""
+SILENCE = 1.0
+"""Seconds that a connection accepted just before the end has to ask; a successor serves meanwhile."""
 
 
 class Tenant:
