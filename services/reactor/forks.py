@@ -23,7 +23,7 @@ from services.reactor.doors import Door, Doors
 from services.reactor.forkservers import ForkServers
 from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
-from services.reactor.orders import Places
+from services.reactor.orders import Places, ProcessFile
 from services.reactor.sockets import ListeningSockets, SocketError, take_from
 from services.reactor.tenantbus_fork import page
 from services.reactor.tenantbus_fork.wire import MessageTooLongError
@@ -47,20 +47,6 @@ class Asked(NamedTuple):
     alarm: asyncio.TimerHandle
     group: Group | None
     """What will hold it to its limits."""
-
-
-class ProcessFile(msgspec.Struct, frozen=True):
-    """tenants/<tenant>/run/process~<key>.json, written by the fork server and never believed alone."""
-
-    tenant: str
-    pid: int
-    started: int
-    boot: str
-    release: str
-    database: str
-    port: int
-    stamp: str
-    key: str
 
 
 class RunsAlreadyError(Exception):

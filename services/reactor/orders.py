@@ -102,6 +102,20 @@ class Places:
         return numbers[slot] if ours else 0
 
 
+class ProcessFile(msgspec.Struct, frozen=True):
+    """tenants/<tenant>/run/process~<key>.json, written by the fork server and never believed alone."""
+
+    tenant: str
+    pid: int
+    started: int
+    boot: str
+    release: str
+    database: str
+    port: int
+    stamp: str
+    key: str
+
+
 def private(order: Spawn, port: int, places: Places, user: User | None) -> int:
     """Write down what nobody but the tenant may know; gives the descriptor of a file that has no name.
 
