@@ -20,7 +20,7 @@ from cli.world import tenants
 def db(*, json: bool) -> None:
     """Show the databases of the settings, and how many tenants run on each.
 
-    STATE is one of UP DOWN MISCONFIGURED UNKNOWN.
+    STATE is one of UP DEGRADED DOWN MISCONFIGURED UNKNOWN.
     """
     settings = load_settings()
 

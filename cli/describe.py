@@ -2,7 +2,9 @@
 
 from bus.events import (
     AnyEvent,
+    DbCaughtUp,
     DbEvent,
+    DbRecheckRequested,
     JournalEvent,
     PackageInvalid,
     PackageReleased,
@@ -33,7 +35,7 @@ def describe(event: AnyEvent) -> str:
     match event:
         case ProcEvent():
             return process(event)
-        case RequestEvent():
+        case RequestEvent() | DbRecheckRequested():
             return f"by {event.by}"
         case UserAdded() | UserModified():
             return _tenant(event)
@@ -41,6 +43,8 @@ def describe(event: AnyEvent) -> str:
             return mistake(event)
         case DbEvent():
             return f"{event.reason} ({event.latency * 1000:.0f} ms)" if event.latency else event.reason
+        case DbCaughtUp():
+            return f"{event.target}: {event.reason}"
         case ServiceUp() | ServiceDown():
             said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
             return f"pid {event.pid}, {said}"

@@ -13,7 +13,7 @@ from bus.events import BY_TYPE, Envelope, ProcExited
 
 COLOURS = {
     "green": ("RUNNING", "UP"),
-    "yellow": ("STARTING", "STOPPING", "BACKOFF", "WAITING", "UNKNOWN"),
+    "yellow": ("STARTING", "STOPPING", "BACKOFF", "WAITING", "UNKNOWN", "DEGRADED"),
     "red": ("EXITED", "FATAL", "STUCK", "INVALID", "DOWN", "MISCONFIGURED"),
 }
 STATE_COLOUR = {state: colour for colour, states in COLOURS.items() for state in states}
@@ -27,6 +27,7 @@ EVENT_COLOUR = {
     "PROC_BACKOFF": "yellow",
     "PROC_WAITING": "yellow",
     "PROC_MOVED": "yellow",
+    "DB_DEGRADED": "yellow",
     "SERVICE_DOWN": "yellow",
     "PROC_EXITED": "red",
     "PROC_FATAL": "red",
@@ -41,6 +42,7 @@ EVENT_COLOUR = {
     "START_REQUESTED": "cyan",
     "STOP_REQUESTED": "cyan",
     "RESTART_REQUESTED": "cyan",
+    "DB_RECHECK_REQUESTED": "cyan",
 }
 TYPE_WIDTH = max(map(len, BY_TYPE))
 SUBJECT_WIDTH = 16

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bus.events import (
+    DbDegraded,
     DbDown,
+    DbEvent,
     DbMisconfigured,
     DbUp,
     Envelope,
@@ -197,22 +199,26 @@ def databases(
     names: Iterable[str], events: Iterable[Envelope], rows: Iterable[TenantRow]
 ) -> list[DatabaseRow]:
     """Fold latest("DB_*") and the tenants into what `bus db` shows, for the databases in the settings."""
-    known = {envelope.subject: envelope for envelope in events}
+    known = {each.subject: each for each in events if isinstance(each.event, DbEvent)}
     using = [row.database for row in rows if row.state in ALIVE]
     return [_database(name, known.get(name), using.count(name)) for name in names]
 
 
 def _database(name: str, envelope: Envelope | None, count: int) -> DatabaseRow:
-    match envelope.event if envelope else None:
-        case DbUp(reason=reason):
+    event = envelope.event if envelope else None
+    match event:
+        case DbUp():
             state = "UP"
-        case DbDown(reason=reason):
+        case DbDegraded():
+            state = "DEGRADED"
+        case DbDown():
             state = "DOWN"
-        case DbMisconfigured(reason=reason):
+        case DbMisconfigured():
             state = "MISCONFIGURED"
         case _:
-            state, reason = "UNKNOWN", "dbwatch has said nothing about it yet"
-    return DatabaseRow(name, state, envelope.time if envelope else None, reason, count)
+            return DatabaseRow(name, "UNKNOWN", None, "dbwatch has said nothing about it yet", count)
+    since = event.since or (envelope.time if envelope else None)
+    return DatabaseRow(name, state, since, event.reason, count)
 
 
 def services(names: Iterable[str], ups: Iterable[Envelope], downs: Iterable[Envelope]) -> list[ServiceRow]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bus.events import (
     AnyEvent,
+    DbDegraded,
     DbDown,
     DbMisconfigured,
     DbUp,
@@ -67,7 +68,7 @@ OwnEvent: TypeAlias = (
 TenantEvent: TypeAlias = (
     UserAdded | UserModified | UserDeleted | UserInvalid | Request | ProcStuck | ProcRecovered | OwnEvent
 )
-SharedEvent: TypeAlias = DbUp | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn
+SharedEvent: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn
 """What concerns all tenants."""
 
 

@@ -7,18 +7,24 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct, structs
 from packaging.version import InvalidVersion, Version
 
-from bus.events import DbDown, DbMisconfigured, DbUp, PackageReleased, PackageWithdrawn
+from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp, PackageReleased, PackageWithdrawn
 from bus.model import TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import SharedEvent
 from services.reactor.state import Target, Tenant
+
+Status: TypeAlias = Literal["unknown", "up", "degraded", "unwritable", "down", "misconfigured"]
+"""Degraded: answers, not as it should, and takes writes. Unwritable: the same, and takes none."""
+
+USABLE: tuple[Status, ...] = ("up", "degraded", "unwritable")
+"""What a tenant can be given, the best first."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
     """What dbwatch said last about a database."""
 
     seq: int = 0
-    status: Literal["unknown", "up", "down", "misconfigured"] = "unknown"
+    status: Status = "unknown"
     reason: str = ""
 
 
@@ -70,7 +76,7 @@ Aim: TypeAlias = Target | Unwanted | Lacking
 def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
     """Believe something that concerns all tenants; what newer news has overtaken changes nothing."""
     match event:
-        case DbUp() | DbDown() | DbMisconfigured():
+        case DbUp() | DbDegraded() | DbDown() | DbMisconfigured():
             return _judge(shared, seq, event)
         case PackageReleased() | PackageWithdrawn():
             known = shared.releases.get(event.release)
@@ -83,14 +89,16 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
             assert_never(event)
 
 
-def _judge(shared: Shared, seq: int, event: DbUp | DbDown | DbMisconfigured) -> Shared:
+def _judge(shared: Shared, seq: int, event: DbUp | DbDegraded | DbDown | DbMisconfigured) -> Shared:
     known = shared.databases.get(event.database)
     if known is None or known.seq >= seq:  # not ours (any more), or old
         return shared
-    status: Literal["up", "down", "misconfigured"]
+    status: Status
     match event:
         case DbUp():
             status = "up"
+        case DbDegraded():
+            status = "degraded" if event.writable else "unwritable"
         case DbDown():
             status = "down"
         case DbMisconfigured():
@@ -177,18 +185,23 @@ def _fits(name: str, settings: TenantSettings, shared: Shared) -> bool:
 
 
 def _database(tenant: Tenant, shared: Shared, held: Target | None) -> str | Lacking:
-    """Choose a database: the one it has, or had; else any that is up, tenants spread evenly over them."""
+    """Choose a database: the one it has, or had; else any of the best, tenants spread evenly over them.
+
+    One that takes no writes is left, or chosen, only for want of another.
+    """
     settings = tenant.wish.settings
     if settings.databases is None and not shared.databases:
         return ""
     allowed = [name for name in settings.databases or shared.databases if name in shared.databases]
-    if held and held.database in allowed and shared.databases[held.database].status != "down":
+    ranks = [[name for name in allowed if shared.databases[name].status == status] for status in USABLE]
+    leave = {"down", "unwritable"} if any(ranks[:-1]) else {"down"}
+    if held and held.database in allowed and shared.databases[held.database].status not in leave:
         return held.database
-    healthy = [name for name in allowed if shared.databases[name].status == "up"]
-    if tenant.database in healthy:
+    best = next(filter(None, ranks), [])
+    if tenant.database in best:
         return tenant.database
-    if healthy:
-        return max(healthy, key=lambda name: chance(tenant.name, name))
+    if best:
+        return max(best, key=lambda name: chance(tenant.name, name))
     unknown = any(shared.databases[name].status == "unknown" for name in allowed)
     return Lacking(reason=_lack(settings, shared), quiet=shared.patient and unknown)
 
@@ -205,14 +218,14 @@ def against(shared: Shared, database: str) -> str:
         return f"database {database} is not configured"
     if verdict.status == "unknown":
         return f"nothing is known about database {database} yet"
-    if verdict.status == "up":
+    if verdict.status in {"up", "degraded"}:
         return f"database {database} is not allowed any more"
     return f"database {database} is {verdict.status}: {verdict.reason}"
 
 
 def is_down(shared: Shared, database: str) -> bool:
     verdict = shared.databases.get(database)
-    return verdict is not None and verdict.status == "down"
+    return verdict is not None and verdict.status in {"down", "unwritable"}
 
 
 def chance(*of: object) -> float:

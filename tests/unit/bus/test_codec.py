@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bus import codec
 from bus.errors import DecodeError
-from bus.events import BY_TYPE, DbUp, ProcReady, UserAdded, UserDeleted
+from bus.events import BY_TYPE, DbDown, DbUp, ProcReady, UserAdded, UserDeleted
 from bus.model import Limits, TenantSettings
 from bus.wire import VERSION, Answer, Head, Item, Publish, Replay, Stamp
 
@@ -71,10 +71,10 @@ def test_a_message_comes_back_as_it_was(message: Any) -> None:
 
 
 def test_the_wire_is_topic_envelope_data() -> None:
-    topic, envelope, data = msgpack.unpackb(packed(DbUp(database="d", reason="r")))
-    assert topic == "DB_UP.d"
+    topic, envelope, data = msgpack.unpackb(packed(DbDown(database="d", reason="r")))
+    assert topic == "DB_DOWN.d"
     assert envelope == [VERSION, 7, "ab:1", 1.5, "node", "me", 3]
-    assert data == {"type": "DB_UP", "database": "d", "reason": "r", "latency": 0.0}
+    assert data == {"type": "DB_DOWN", "database": "d", "reason": "r", "latency": 0.0, "since": 0.0}
 
 
 def test_what_a_newer_version_adds_is_ignored() -> None:

@@ -5,8 +5,11 @@ import pytest
 
 from bus.events import (
     BY_TYPE,
+    Ailment,
     AnyEvent,
+    DbCaughtUp,
     DbDown,
+    DbRecheckRequested,
     Event,
     ProcBackoff,
     ProcEvent,
@@ -44,6 +47,11 @@ SETTINGS = TenantSettings(package="shop==1.4", plan="paid", databases=("db1", "d
         ),
         (DbDown(database="db1", reason="refused", latency=0.0123), "refused (12 ms)"),
         (
+            DbCaughtUp(source="db1", target="db2", caught_up=True, reason="has everything"),
+            "db2: has everything",
+        ),
+        (DbRecheckRequested(database="db1", by="ann@host"), "by ann@host"),
+        (
             ProcReady(tenant="a", pid=7, release="shop-1", database="db1", port=8400),
             "pid 7 shop-1 on db1 port 8400",
         ),
@@ -73,10 +81,13 @@ SPEAK_FOR_THEMSELVES = {"USER_DELETED", "PACKAGE_RELEASED", "PACKAGE_WITHDRAWN",
 
 def example(kind: type[Event]) -> Event:
     """Make an event of a type, with something in every field that must be given."""
-    values: dict[type, object] = {
+    values: dict[object, object] = {
         str: "text",
         int: 1,
         float: 1.0,
+        bool: True,
+        bool | None: None,
+        tuple[Ailment, ...]: ("slow",),
         TenantSettings: {"package": "shop"},
         PackageSettings: {"entry": "a:b"},
     }

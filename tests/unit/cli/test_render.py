@@ -82,7 +82,7 @@ def test_an_event_as_json_has_all_that_the_bus_knows() -> None:
     assert "\n" not in text
     found = msgspec.json.decode(text)
     assert (found["seq"], found["type"], found["cause"]) == (12, "DB_DOWN", 7)
-    assert found["event"] == {"database": "db1", "reason": "refused", "latency": 0.0}
+    assert found["event"] == {"database": "db1", "reason": "refused", "latency": 0.0, "since": 0.0}
 
 
 class Terminal(io.StringIO):

@@ -1,5 +1,7 @@
 from bus.events import (
     AnyEvent,
+    DbCaughtUp,
+    DbDegraded,
     DbDown,
     DbMisconfigured,
     DbUp,
@@ -180,13 +182,18 @@ def test_databases_are_those_of_the_settings_with_the_tenants_that_run_on_them()
         envelope(2, DbDown(database="db2", reason="refused")),
         envelope(3, DbMisconfigured(database="db3", reason="access denied", key="url")),
         envelope(4, DbUp(database="former", reason="answers")),
+        envelope(5, DbCaughtUp(source="db2", target="db1", caught_up=True, reason="has everything")),
+        envelope(
+            6, DbDegraded(database="db5", reason="slow: 2 s", kinds=("slow",), writable=True, since=2.5)
+        ),
     ]
-    rows = view.databases(["db1", "db2", "db3", "db4"], events, ps(ADDED, STARTED, READY))
+    rows = view.databases(["db1", "db2", "db3", "db4", "db5"], events, ps(ADDED, STARTED, READY))
     assert rows == [
         view.DatabaseRow("db1", "UP", 1.0, "answers", 1),
         view.DatabaseRow("db2", "DOWN", 2.0, "refused", 0),
         view.DatabaseRow("db3", "MISCONFIGURED", 3.0, "access denied", 0),
         view.DatabaseRow("db4", "UNKNOWN", None, "dbwatch has said nothing about it yet", 0),
+        view.DatabaseRow("db5", "DEGRADED", 2.5, "slow: 2 s", 0),
     ]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from msgspec import structs
 
-from bus.events import DbDown, DbMisconfigured, DbUp, PackageWithdrawn
+from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp, PackageWithdrawn
 from bus.model import TenantSettings
 from services.reactor.actions import SharedEvent
 from services.reactor.state import Target, Tenant, Wish
@@ -41,6 +41,8 @@ def lacking(of: Tenant, among: Shared, held: Target | None = None) -> Lacking:
     return goal
 
 
+SLOW1 = DbDegraded(database="db1", reason="slow", kinds=("slow",), writable=True)
+READ_ONLY1 = DbDegraded(database="db1", reason="read-only", kinds=("read-only",), writable=False)
 UP1, UP2 = DbUp(database="db1", reason=""), DbUp(database="db2", reason="")
 DOWN1 = DbDown(database="db1", reason="refused")
 SPOILT1 = DbMisconfigured(database="db1", reason="access denied", key="")
@@ -122,7 +124,8 @@ def test_tenants_are_spread_evenly_and_stay_where_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "database"), [(None, "db1"), (UP1, "db1"), (DOWN1, "db2"), (SPOILT1, "db1")]
+    ("verdict", "database"),
+    [(None, "db1"), (UP1, "db1"), (SLOW1, "db1"), (READ_ONLY1, "db2"), (DOWN1, "db2"), (SPOILT1, "db1")],
 )
 def test_only_an_outage_moves_what_runs(verdict: SharedEvent | None, database: str) -> None:
     events = [release("1.0"), UP2, *([verdict] if verdict else [])]
@@ -130,6 +133,19 @@ def test_only_an_outage_moves_what_runs(verdict: SharedEvent | None, database: s
     assert chosen(tenant(), among, target("shop-1.0", "db1")).database == database
     if verdict != UP1:
         assert chosen(structs.replace(tenant(), database="db1"), among).database == "db2"
+
+
+@pytest.mark.parametrize("ill", [SLOW1, READ_ONLY1])
+def test_a_degraded_database_is_used_for_want_of_another(ill: SharedEvent) -> None:
+    for other in ([], [structs.replace(DOWN1, database="db2")]):
+        among = shared(release("1.0"), ill, *other, databases=BOTH)
+        assert chosen(tenant(), among).database == "db1"
+        assert chosen(tenant(), among, target("shop-1.0", "db1")).database == "db1"
+
+
+def test_of_two_degraded_databases_the_one_that_takes_writes_is_used() -> None:
+    among = shared(release("1.0"), READ_ONLY1, structs.replace(SLOW1, database="db2"), databases=BOTH)
+    assert chosen(tenant(), among, target("shop-1.0", "db1")).database == "db2"
 
 
 def test_a_database_that_is_not_allowed_any_more_is_left() -> None:
