@@ -4,9 +4,14 @@ from cli.span import duration
 from cli.view import TenantRow
 
 
-def advise(row: TenantRow, retry_in: float, log: str) -> list[str]:
-    """Give the lines that follow the chain of causes; `retry_in` in seconds, `log` names its directory."""
+def advise(row: TenantRow, retry_in: float, log: str, *, invalid: bool = False) -> list[str]:
+    """Give the lines that follow the chain of causes; `retry_in` in seconds, `log` names its directory.
+
+    `invalid` tells that its newest settings cannot be used.
+    """
     match row.state:
+        case "RUNNING" if invalid:
+            return ["It serves, on its last good settings, until that is corrected."]
         case "RUNNING" | "STARTING" | "STOPPING" | "EXITED" | "STUCK":
             return _alive(row, log)
         case "BACKOFF":

@@ -71,7 +71,8 @@ def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
     since = f" since {moment(row.since, time.time())}" if row.since else ""
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
     print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
-    for line in advise(row, _retry_in(causes), log):
+    invalid = any(isinstance(envelope.event, UserInvalid) for envelope in causes)
+    for line in advise(row, _retry_in(causes), log, invalid=invalid):
         print(line)
 
 

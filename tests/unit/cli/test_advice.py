@@ -37,5 +37,10 @@ def test_a_retry_that_is_due_is_no_retry_in_zero_seconds() -> None:
         assert "0 s" not in lines
 
 
+def test_what_cannot_be_replaced_serves_on() -> None:
+    assert "as it did before" in advice("RUNNING", "not replaced: no release of shop")
+
+
 def test_what_runs_on_old_settings_says_so() -> None:
-    assert "as it did before" in advice("RUNNING", "tenant.toml:3: plan: no")
+    row = TenantRow("acme", "RUNNING", None, None, None, None, None, 0, "tenant.toml:3: plan: no")
+    assert "last good settings" in " ".join(advise(row, 0.0, "/t/acme/log", invalid=True))
