@@ -80,6 +80,8 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     """File whose first line is the password, relative to tenantbus.toml."""
     password_env: str = ""
     """Environment variable that holds the password."""
+    weight: Positive = 1.0
+    """How many tenants it should have in comparison to the others: 2 for one that can bear twice as many."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -133,6 +135,17 @@ class RestartSettings(Section, frozen=True, kw_only=True):
     """Seconds between two tries to start a FATAL tenant."""
 
 
+class MoveSettings(Section, frozen=True, kw_only=True):
+    """How tenants move from a database that fails, or that is drained, to another one."""
+
+    rate: Positive = 50.0
+    """Tenants a second that may come to a database from another one, or when it returns; paid ones first."""
+    burst: Annotated[int, Meta(ge=1)] = 10
+    """Tenants that may come at once after a while in which none came."""
+    connections: Annotated[int, Meta(ge=1)] = 1
+    """Connections that a tenant needs: nobody is sent where fewer are left."""
+
+
 class LogSettings(Section, frozen=True, kw_only=True):
     """How much of what tenants print is kept; the oldest goes first."""
 
@@ -159,6 +172,7 @@ class Settings(Section, frozen=True, kw_only=True):
     databases: dict[str, DatabaseSettings] = {}
     checks: CheckSettings = CheckSettings()
     restart: RestartSettings = RestartSettings()
+    moves: MoveSettings = MoveSettings()
     logs: LogSettings = LogSettings()
     file: str = ""
     """Where this was read from; set by `load`, never written in the file."""

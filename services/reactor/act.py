@@ -6,6 +6,7 @@ from typing import Protocol, assert_never
 
 from bus.api import Bus, Cause
 from bus.events import PackageReleased
+from bus.settings import Settings
 from services.reactor.actions import (
     AnyAction,
     AnyNews,
@@ -47,13 +48,15 @@ class Parents(Protocol):
 class Act:
     """Performs actions; nothing here waits, or decides."""
 
-    def __init__(self, bus: Bus, parents: Parents, hear: Callable[[AnyNews], None], parallel: int) -> None:
+    def __init__(
+        self, bus: Bus, parents: Parents, hear: Callable[[AnyNews], None], settings: Settings
+    ) -> None:
         self.releases: Mapping[str, Release] = {}
         self._bus = bus
         self._parents = parents
         self._hear = hear
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace(parallel)
+        self._pace = Pace(settings.tenants.parallel_starts, settings.moves)
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._next_place: asyncio.TimerHandle | None = None
         self._causes: dict[str, Cause] = {}

@@ -165,6 +165,8 @@ class Spawn(Action, frozen=True, kw_only=True):
     stamp: str
     again: bool = False
     """True when the tenant served a moment ago: its turn comes before that of others."""
+    comes: bool = False
+    """True when the tenant comes to the database from another one, or has waited for it to return."""
     beside: Process | None = None
     """The tenant's process that may still run meanwhile; any other forbids the start."""
 

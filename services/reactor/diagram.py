@@ -37,10 +37,11 @@ from services.reactor.actions import (
 )
 from services.reactor.adopt import label
 from services.reactor.learn import learn
+from services.reactor.placing import Verdict
 from services.reactor.replace import deadline, step
 from services.reactor.state import Idle, Replacing, State, Target, Tenant
 from services.reactor.steps import EXIT_NEVER
-from services.reactor.wants import Shared, Verdict, aim, share
+from services.reactor.wants import Shared, aim, share
 
 NAME, BY = "acme", "somebody"
 PROCESS = Process(pid=1, started=1, boot="")

@@ -14,8 +14,9 @@ from services.reactor.act import Act
 from services.reactor.actions import AnyNews
 from services.reactor.forks import Forks
 from services.reactor.logs import LogKeeper
+from services.reactor.placing import Verdict
 from services.reactor.tenants import Tenants
-from services.reactor.wants import Shared, Verdict
+from services.reactor.wants import Shared
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ class Reactor(Service):
     def __init__(self, settings: Settings, bus: Bus) -> None:
         super().__init__(settings, bus)
         self._forks = Forks(settings, self._hear)
-        self._act = Act(bus, self._forks, self._hear, settings.tenants.parallel_starts)
+        self._act = Act(bus, self._forks, self._hear, settings)
         shared = Shared(
             defaults=settings.tenants,
             restart=settings.restart,
             databases={name: Verdict() for name in settings.databases},
+            weights={name: database.weight for name, database in settings.databases.items()},
+            moves=settings.moves,
             patient=True,
         )
         self.tenants = Tenants(self._act, shared)

@@ -17,6 +17,7 @@ from services.reactor.actions import (
 )
 from services.reactor.adopt import label
 from services.reactor.learn import forgive
+from services.reactor.placing import against, chance
 from services.reactor.say import moved
 from services.reactor.state import (
     Asked,
@@ -42,7 +43,7 @@ from services.reactor.state import (
     Waiting,
     Withdrawing,
 )
-from services.reactor.wants import Aim, Lacking, Shared, Unwanted, against, aim, chance, is_down
+from services.reactor.wants import Aim, Lacking, Shared, Unwanted, aim, is_down
 
 EXIT_NEVER = 3
 """Exit code of a process that says: starting me again is no use until something changes."""
@@ -123,7 +124,9 @@ def _spawn(
     tenant: Tenant, target: Target, shared: Shared, beside: Process | None, *, again: bool
 ) -> Decision:
     actions: list[AnyAction] = []
-    if tenant.database and target.database != tenant.database:
+    moving = bool(tenant.database) and target.database != tenant.database
+    waited = isinstance(tenant.state, Waiting) and not tenant.state.quiet
+    if moving:
         reason, serving = against(shared, tenant.database), beside.pid if beside and not tenant.leaving else 0
         event = moved(tenant, None, target.database, reason, serving)
         actions.append(Publish(tenant=tenant.name, event=event))
@@ -134,7 +137,8 @@ def _spawn(
             database=target.database,
             settings=tenant.wish.settings,
             stamp=label(target),
-            again=again,
+            again=again or (moving and beside is not None),
+            comes=bool(target.database) and (moving or waited),
             beside=beside,
         )
     )

@@ -40,7 +40,7 @@ from services.reactor.state import (
     Tenant,
     Withdrawing,
 )
-from services.reactor.wants import Shared, share
+from services.reactor.wants import Shared, count, recount, share
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Tenants:
                 self._learn(name, heard)
         for tenant in list(self.known.values()):
             self._miss(tenant)
+        self.shared = count(self.shared, self.known.values())
         self._busy = False
         self._settle_all()
         for name in self._invalid:
@@ -129,8 +130,11 @@ class Tenants:
 
     def _settle_all(self, cause: int = 0) -> None:
         self._act.releases = self.shared.releases
-        for name in list(self.known):
+        for name in sorted(self.known, key=self._paid_first):
             self._take(name, None, cause)
+
+    def _paid_first(self, name: str) -> bool:
+        return self.known[name].wish.settings.plan != "paid"
 
     def _take(self, name: str, heard: Input | None, cause: int = 0) -> None:
         """Decide in the order of hearing, also about what is heard while something is being done."""
@@ -146,11 +150,11 @@ class Tenants:
 
     def _decide(self, name: str, heard: Input | None, cause: int) -> None:
         at = self._loop.time()
-        tenant = self.known.get(name) or Tenant(name=name)
-        if heard:
-            tenant = learn(tenant, heard, at)
+        before = self.known.get(name) or Tenant(name=name)
+        tenant = learn(before, heard, at) if heard else before
         tenant, actions = settle(tenant, self.shared, at)
         self.known[name] = tenant
+        self.shared = recount(self.shared, before, tenant)
         if cause and (actions or (isinstance(heard, Heard) and isinstance(heard.event, Request))):
             self._act.because(name, cause)
         log.debug("tenant=%s state=%s heard=%s actions=%s", name, tenant.state.shown, heard, actions)

@@ -1,8 +1,7 @@
 """What should run: which tenants are wanted, on which release and database, given what all tenants share."""
 
-from collections.abc import Mapping
-from hashlib import blake2s
-from typing import Literal, TypeAlias, assert_never
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, assert_never
 
 from msgspec import Struct, structs
 from packaging.version import InvalidVersion, Version
@@ -11,21 +10,8 @@ from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp, PackageRelease
 from bus.model import TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import SharedEvent
-from services.reactor.state import Target, Tenant
-
-Status: TypeAlias = Literal["unknown", "up", "degraded", "unwritable", "down", "misconfigured"]
-"""Degraded: answers, not as it should, and takes writes. Unwritable: the same, and takes none."""
-
-USABLE: tuple[Status, ...] = ("up", "degraded", "unwritable")
-"""What a tenant can be given, the best first."""
-
-
-class Verdict(Struct, frozen=True, kw_only=True):
-    """What dbwatch said last about a database."""
-
-    seq: int = 0
-    status: Status = "unknown"
-    reason: str = ""
+from services.reactor.placing import Databases, DbVerdict, Full, Load, Wanted, against, judge, place
+from services.reactor.state import Gone, Idle, Replacing, Running, Stopped, Target, Tenant, Waiting
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -35,13 +21,11 @@ class Release(Struct, frozen=True, kw_only=True):
     package: PackageReleased | None
 
 
-class Shared(Struct, frozen=True, kw_only=True):
+class Shared(Databases, frozen=True, kw_only=True):
     """What all tenants have in common; replaced as a whole, never changed."""
 
     defaults: TenantDefaults = TenantDefaults()
     restart: RestartSettings = RestartSettings()
-    databases: Mapping[str, Verdict] = {}
-    """Every configured database."""
     releases: Mapping[str, Release] = {}
     newest: Mapping[str, str] = {}
     """Of each application, the release that tenants get that do not pin one."""
@@ -89,24 +73,11 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
             assert_never(event)
 
 
-def _judge(shared: Shared, seq: int, event: DbUp | DbDegraded | DbDown | DbMisconfigured) -> Shared:
+def _judge(shared: Shared, seq: int, event: DbVerdict) -> Shared:
     known = shared.databases.get(event.database)
     if known is None or known.seq >= seq:  # not ours (any more), or old
         return shared
-    status: Status
-    match event:
-        case DbUp():
-            status = "up"
-        case DbDegraded():
-            status = "degraded" if event.writable else "unwritable"
-        case DbDown():
-            status = "down"
-        case DbMisconfigured():
-            status = "misconfigured"
-        case _:
-            assert_never(event)
-    reason = known.reason if status == known.status else event.reason  # the same again is no news
-    verdict = Verdict(seq=seq, status=status, reason=reason)
+    verdict = judge(known, seq, event, shared.loads.get(event.database, Load()))
     return structs.replace(shared, databases={**shared.databases, event.database: verdict})
 
 
@@ -185,25 +156,23 @@ def _fits(name: str, settings: TenantSettings, shared: Shared) -> bool:
 
 
 def _database(tenant: Tenant, shared: Shared, held: Target | None) -> str | Lacking:
-    """Choose a database: the one it has, or had; else any of the best, tenants spread evenly over them.
-
-    One that takes no writes is left, or chosen, only for want of another.
-    """
+    """Choose a database: the one it has, or had, as long as that is good enough."""
     settings = tenant.wish.settings
     if settings.databases is None and not shared.databases:
         return ""
     allowed = [name for name in settings.databases or shared.databases if name in shared.databases]
-    ranks = [[name for name in allowed if shared.databases[name].status == status] for status in USABLE]
-    leave = {"down", "unwritable"} if any(ranks[:-1]) else {"down"}
-    if held and held.database in allowed and shared.databases[held.database].status not in leave:
-        return held.database
-    best = next(filter(None, ranks), [])
-    if tenant.database in best:
-        return tenant.database
-    if best:
-        return max(best, key=lambda name: chance(tenant.name, name))
-    unknown = any(shared.databases[name].status == "unknown" for name in allowed)
-    return Lacking(reason=_lack(settings, shared), quiet=shared.patient and unknown)
+    chosen = place(shared, Wanted(tenant.name, allowed, held.database if held else "", tenant.database))
+    match chosen:
+        case str():
+            return chosen
+        case Full():
+            names = " and ".join(chosen.names)
+            return Lacking(reason=f"no connections left in database {names}", quiet=False, kept=True)
+        case None:
+            unknown = any(shared.databases[name].status == "unknown" for name in allowed)
+            return Lacking(reason=_lack(settings, shared), quiet=shared.patient and unknown)
+        case _:
+            assert_never(chosen)
 
 
 def _lack(settings: TenantSettings, shared: Shared) -> str:
@@ -211,24 +180,44 @@ def _lack(settings: TenantSettings, shared: Shared) -> str:
     return "; ".join(against(shared, name) for name in names)
 
 
-def against(shared: Shared, database: str) -> str:
-    """Say in words why a database cannot be used, or is not used any more."""
-    verdict = shared.databases.get(database)
-    if verdict is None:
-        return f"database {database} is not configured"
-    if verdict.status == "unknown":
-        return f"nothing is known about database {database} yet"
-    if verdict.status in {"up", "degraded"}:
-        return f"database {database} is not allowed any more"
-    return f"database {database} is {verdict.status}: {verdict.reason}"
-
-
 def is_down(shared: Shared, database: str) -> bool:
+    """Tell whether failures may be the database's fault."""
     verdict = shared.databases.get(database)
     return verdict is not None and verdict.status in {"down", "unwritable"}
 
 
-def chance(*of: object) -> float:
-    """Give a number from 0 up to 1 that looks like chance, and is the same each time for the same values."""
-    digest = blake2s("\0".join(map(str, of)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+# ---------------------------------------------------------------- who uses what
+
+
+def count(shared: Shared, tenants: Iterable[Tenant]) -> Shared:
+    """Count anew how many tenants each database has."""
+    loads: dict[str, Load] = {}
+    for tenant in tenants:
+        _add(loads, tenant, 1)
+    return structs.replace(shared, loads=loads)
+
+
+def recount(shared: Shared, before: Tenant, after: Tenant) -> Shared:
+    """Count one tenant where it is now instead of where it was."""
+    if _place_of(before) == _place_of(after):
+        return shared
+    loads = dict(shared.loads)
+    _add(loads, before, -1)
+    _add(loads, after, 1)
+    return structs.replace(shared, loads=loads)
+
+
+def _add(loads: dict[str, Load], tenant: Tenant, number: int) -> None:
+    database, there = _place_of(tenant)
+    if database:
+        known = loads.get(database, Load())
+        loads[database] = Load(known.there + number * there, known.coming + number * (not there))
+
+
+def _place_of(tenant: Tenant) -> tuple[str, bool]:
+    """Tell which database a tenant uses, or will in a moment, and whether it does already; "" for none."""
+    state = tenant.state.old if isinstance(tenant.state, Replacing) else tenant.state
+    if isinstance(state, Idle | Stopped | Gone | Waiting):
+        return "", False
+    there = isinstance(state, Running) and state.run.target.database == tenant.database
+    return tenant.database, there

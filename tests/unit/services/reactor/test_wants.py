@@ -8,8 +8,9 @@ from msgspec import structs
 from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp, PackageWithdrawn
 from bus.model import TenantSettings
 from services.reactor.actions import SharedEvent
+from services.reactor.placing import Verdict
 from services.reactor.state import Target, Tenant, Wish
-from services.reactor.wants import Lacking, Shared, Verdict, aim, share
+from services.reactor.wants import Lacking, Shared, aim, share
 from tests.unit.services.reactor.world import release
 
 

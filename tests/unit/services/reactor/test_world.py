@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.events import (
+    DbDegraded,
     DbDown,
     DbMisconfigured,
     DbUp,
@@ -57,6 +58,9 @@ def say_database(world: World, _: str, n: int) -> None:
     database = DATABASES[n % 2]
     if n % 5 == 0:
         world.say(DbMisconfigured(database=database, reason="access denied", key="password_file"))
+    elif n % 5 == 1:
+        writable = n % 2 == 0
+        world.say(DbDegraded(database=database, reason="ill", kinds=("slow",), writable=writable))
     else:
         world.say((DbUp if n % 3 else DbDown)(database=database, reason="as checked"))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from bus.events import (
     AnyEvent,
+    DbDegraded,
     DbDown,
     DbMisconfigured,
     DbUp,
@@ -39,7 +40,7 @@ class Truth:
             case StartRequested() | StopRequested() | RestartRequested() if event.tenant == name:
                 self.request = event
                 self.asked = seq if isinstance(event, RestartRequested) else 0
-            case DbUp() | DbDown() | DbMisconfigured():
+            case DbUp() | DbDegraded() | DbDown() | DbMisconfigured():
                 self.databases[event.database] = event
             case PackageReleased():
                 self.releases.add(event.release)
@@ -62,7 +63,13 @@ class Truth:
     def can_start(self) -> bool:
         pinned = self.wish and self.wish.settings.pinned
         releases = self.releases & {f"shop-{pinned}"} if pinned else self.releases
-        return bool(releases) and any(isinstance(self.databases[name], DbUp) for name in self.allowed)
+        return bool(releases) and any(
+            isinstance(self.databases[name], DbUp | DbDegraded) for name in self.allowed
+        )
+
+    def takes_writes(self, database: str) -> bool:
+        event = self.databases[database]
+        return isinstance(event, DbUp) or (isinstance(event, DbDegraded) and event.writable)
 
 
 def check(world: World, name: str) -> None:
@@ -94,7 +101,10 @@ def check(world: World, name: str) -> None:
     assert program.ready
     order, settings = program.order, truth.wish.settings
     assert order.database in truth.allowed
-    assert not isinstance(truth.databases[order.database], DbDown)
+    used = truth.databases[order.database]
+    assert not isinstance(used, DbDown)
+    if isinstance(used, DbDegraded) and not used.writable:
+        assert not any(truth.takes_writes(database) for database in truth.allowed)
     assert order.settings.env == settings.env
     assert not settings.pinned or order.release == f"shop-{settings.pinned}"
     assert int(order.stamp.split("@")[1]) >= truth.asked

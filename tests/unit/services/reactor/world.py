@@ -35,8 +35,9 @@ from services.reactor.actions import (
 from services.reactor.adopt import ALONE, missed
 from services.reactor.decide import settle
 from services.reactor.learn import learn
+from services.reactor.placing import Load, Verdict
 from services.reactor.state import Tenant
-from services.reactor.wants import Shared, Verdict, share
+from services.reactor.wants import Shared, count, recount, share
 
 DATABASES = ("db1", "db2")
 BOOT = "boot"
@@ -163,9 +164,15 @@ class World:
         if heard:
             tenant = learn(tenant, heard, self.now)
         tenant, actions = settle(tenant, self.shared, self.now)
+        self.shared = recount(self.shared, self.tenants.get(name) or Tenant(name=name), tenant)
         self.tenants[name] = tenant
+        assert self.loads() == self.loads(count(self.shared, self.tenants.values()))
         for action in actions:
             self._perform(action)
+
+    def loads(self, shared: Shared | None = None) -> dict[str, Load]:
+        """Tell how many tenants each database has that has any."""
+        return {name: load for name, load in (shared or self.shared).loads.items() if any(load)}
 
     def _perform(self, action: AnyAction) -> None:
         name = action.tenant
@@ -229,6 +236,7 @@ class World:
             process = missed(tenant)
             if process:
                 self._learn(name, Ended(tenant=name, process=process, code=None, signal=""))
+        self.shared = count(self.shared, self.tenants.values())
         for name in list(self.tenants):
             self.react(name, None)
 

@@ -1,0 +1,172 @@
+"""Which database a tenant gets: the best that it may use, and of equally good ones the least loaded."""
+
+from collections.abc import Collection, Mapping
+from hashlib import blake2s
+from typing import Literal, NamedTuple, TypeAlias, assert_never
+
+from msgspec import Struct
+
+from bus.events import Ailment, DbDegraded, DbDown, DbMisconfigured, DbUp
+from bus.settings import MoveSettings
+
+DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured
+
+Status: TypeAlias = Literal["unknown", "up", "degraded", "behind", "unwritable", "down", "misconfigured"]
+"""Degraded: answers, not as it should. Behind: lacks what others have. Unwritable: takes no writes."""
+
+LACKS: frozenset[Ailment] = frozenset({"lagging", "replication-broken", "donor"})
+"""What keeps a database from having what others have."""
+
+UP, DEGRADED, BEHIND, UNWRITABLE, UNUSABLE = range(5)
+"""How good a database is for a tenant; less is better."""
+
+RANKS: Mapping[Status, int] = {"up": UP, "degraded": DEGRADED, "behind": BEHIND, "unwritable": UNWRITABLE}
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What dbwatch said last about a database."""
+
+    seq: int = 0
+    status: Status = "unknown"
+    reason: str = ""
+    headroom: int | None = None
+    """Connections that it could take besides those that were open; None when that is not known."""
+    there: int = 0
+    """Tenants that it served at that moment."""
+
+
+class Load(NamedTuple):
+    """How many tenants a database has."""
+
+    there: int = 0
+    """Those that it serves."""
+    coming: int = 0
+    """Those on their way."""
+
+    @property
+    def total(self) -> int:
+        return self.there + self.coming
+
+
+class Databases(Struct, frozen=True, kw_only=True):
+    """What is known of all databases."""
+
+    databases: Mapping[str, Verdict] = {}
+    """Every configured database."""
+    weights: Mapping[str, float] = {}
+    """How many tenants each should have in comparison to the others; 1 when it is not named."""
+    loads: Mapping[str, Load] = {}
+    """Who leaves is counted where it goes to."""
+    moves: MoveSettings = MoveSettings()
+
+
+class Wanted(NamedTuple):
+    """Who asks for a place."""
+
+    tenant: str
+    allowed: Collection[str]
+    """Databases that are configured, and that the tenant may use."""
+    held: str = ""
+    """The one that its process uses; "" when it has none."""
+    last: str = ""
+    """The one that it used last, or is on its way to."""
+
+
+def judge(known: Verdict, seq: int, event: DbVerdict, load: Load) -> Verdict:
+    """Take what dbwatch says now."""
+    status = _status(event)
+    return Verdict(
+        seq=seq,
+        status=status,
+        reason=known.reason if status == known.status else event.reason,  # the same again is no news
+        headroom=event.headroom if isinstance(event, DbUp | DbDegraded) else None,
+        there=load.there,
+    )
+
+
+def _status(event: DbVerdict) -> Status:
+    match event:
+        case DbUp():
+            return "up"
+        case DbDegraded(writable=False):
+            return "unwritable"
+        case DbDegraded():
+            return "behind" if LACKS.intersection(event.kinds) else "degraded"
+        case DbDown():
+            return "down"
+        case DbMisconfigured():
+            return "misconfigured"
+        case _:
+            assert_never(event)
+
+
+class Full(NamedTuple):
+    """The databases that would do have no room for another tenant."""
+
+    names: Collection[str]
+
+
+def place(known: Databases, wanted: Wanted) -> str | Full | None:
+    """Choose a database; None when none of them can be used."""
+    ranks = {name: _rank(known, name) for name in wanted.allowed}
+    best = min(ranks.values(), default=UNUSABLE)
+    if wanted.held in ranks and _may_stay(known, wanted.held, best):
+        return wanted.held
+    if best == UNUSABLE:
+        return None
+    if ranks.get(wanted.last) == best:
+        return wanted.last
+    usable = sorted((name for name in ranks if ranks[name] < UNUSABLE), key=ranks.__getitem__)
+    roomy = [name for name in usable if name == wanted.last or _has_room(known, name)]
+    if not roomy:
+        return Full(usable)
+    best = ranks[roomy[0]]
+    return min(
+        (name for name in roomy if ranks[name] == best),
+        key=lambda name: (_load_with_one_more(known, name), -chance(wanted.tenant, name)),
+    )
+
+
+def _rank(known: Databases, name: str) -> int:
+    return RANKS.get(known.databases[name].status, UNUSABLE)
+
+
+def _may_stay(known: Databases, held: str, best: int) -> bool:
+    """Tell whether a process stays on what it uses: nothing but an outage or a better one moves it."""
+    status = known.databases[held].status
+    return status != "down" and not (status == "unwritable" and best <= DEGRADED)
+
+
+def _has_room(known: Databases, name: str) -> bool:
+    """Tell whether the connections that were free would do for all that came since, and one more."""
+    verdict = known.databases[name]
+    if verdict.headroom is None:
+        return True
+    came = max(0, _load(known, name).total - verdict.there)
+    return (came + 1) * known.moves.connections <= verdict.headroom
+
+
+def _load_with_one_more(known: Databases, name: str) -> float:
+    return (_load(known, name).total + 1) / known.weights.get(name, 1.0)
+
+
+def _load(known: Databases, name: str) -> Load:
+    return known.loads.get(name, Load())
+
+
+def against(known: Databases, database: str) -> str:
+    """Say in words why a database cannot be used, or is not used any more."""
+    verdict = known.databases.get(database)
+    if verdict is None:
+        return f"database {database} is not configured"
+    if verdict.status == "unknown":
+        return f"nothing is known about database {database} yet"
+    if verdict.status in {"up", "degraded", "behind"}:
+        return f"database {database} is not allowed any more"
+    return f"database {database} is {verdict.status}: {verdict.reason}"
+
+
+def chance(*of: object) -> float:
+    """Give a number from 0 up to 1 that looks like chance, and is the same each time for the same values."""
+    digest = blake2s("\0".join(map(str, of)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
