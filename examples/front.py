@@ -25,7 +25,9 @@ pid {directory}/pid;
 error_log {directory}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off;
+    map $status $failed {{ default ""; "~^5" 1; }}
+    log_format failed '$time_iso8601 $status $upstream_status "$host" "$request"';
+    access_log {directory}/failed.log failed if=$failed;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,16 @@ SUSPECTS = (
     "PROC_STUCK",
 )
 
+MIXED = """
+local count = 0
+
+function request()
+    count = count + 1
+    return wrk.format(count % 4 == 0 and "POST" or "GET")
+end
+"""
+"""What wrk asks while nobody is killed: every fourth request may not be asked again."""
+
 LONGEST = 600
 """Seconds that the load runs at most; it is ended when all changes are made."""
 
@@ -59,9 +70,15 @@ def change_settings(product: Product, number: int) -> None:
     draft.replace(file)
 
 
-def load(port: int) -> "subprocess.Popen[str]":
+def load(front: Front, script: str = "") -> "subprocess.Popen[str]":
+    file = front.directory / "load.lua"
+    file.write_text(script)
     options = ("-t1", "-c16", f"-d{LONGEST}s", "--timeout", "30s", "--latency", "-H", "Host: acme.localhost")
-    return subprocess.Popen(["wrk", *options, f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        ["wrk", *options, "-s", str(file), f"http://127.0.0.1:{front.port}/"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def failures(said: str) -> int:
@@ -96,8 +113,12 @@ def kills(product: Product) -> None:
         time.sleep(PAUSE)
 
 
-def explain(product: Product) -> None:
-    """Show what may have led to failures: a database that was down for a moment, a start that failed."""
+def explain(product: Product, front: Front) -> None:
+    """Show what failed in which second, and what may have led to it: a database, a start that failed."""
+    lines = (front.directory / "failed.log").read_text().splitlines()
+    failed = Counter(" ".join(line.split()[:3]) for line in lines)
+    sys.stderr.writelines(f"{count:8} x {what}\n" for what, count in failed.items())
+    sys.stderr.write((front.directory / "error.log").read_text())
     types = [word for pattern in SUSPECTS for word in ("--type", pattern)]
     environ = {**os.environ, "TENANTBUS_CONFIG": str(product.config)}
     subprocess.run(
@@ -105,16 +126,16 @@ def explain(product: Product) -> None:
     )
 
 
-def under_load(port: int, what: Callable[[Product], None], product: Product) -> str:
+def under_load(front: Front, what: Callable[[Product], None], product: Product, script: str = "") -> str:
     """Do something to the tenant while it is asked; gives what wrk says."""
-    wrk = load(port)
+    wrk = load(front, script)
     try:
         what(product)
     finally:
         wrk.send_signal(signal.SIGINT)
         said = wrk.communicate()[0]
     if failures(said):
-        explain(product)
+        explain(product, front)
     return said
 
 
@@ -134,8 +155,9 @@ def run() -> list[Row]:
         front = Front(place, product.settings.run_dir / "http", free_port())
         with front.running():
             product.add("acme")
-            changed = under_load(front.port, changes, product)
-            killed = under_load(front.port, kills, product)
+            product.pid("acme")  # until then nginx says that it is not there
+            changed = under_load(front, changes, product, MIXED)
+            killed = under_load(front, kills, product)
     return [
         *rows(changed, f"{CHANGES} restarts and {CHANGES} changes", f"{REQUESTS:,}"),
         *rows(killed, f"{KILLS} kill -9"),

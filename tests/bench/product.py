@@ -25,6 +25,8 @@ class Pid(RequestHandler):
     def get(self):
         self.write(str(os.getpid()))
 
+    post = get
+
 
 class Block(RequestHandler):
     def get(self):
@@ -82,6 +84,10 @@ class Product:
             time.sleep(0.0005)
         logs = "\n".join(program.output for program in self.services.values())
         raise AssertionError(f"{tenant} does not serve:\n{logs}")
+
+    def port(self, tenant: str) -> int:
+        """Tell its TCP port, where `[tenants] port_range` is set."""
+        return int((self.settings.tenants_dir / tenant / "run" / "port").read_text())
 
     def say(self, tenant: str, path: str) -> None:
         """Send a request and do not wait for the answer: "/block" and "/spin" never give one."""
