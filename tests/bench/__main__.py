@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench import table
 from tests.bench.table import Row
 
-BENCHES = ("crash", "stuck", "add", "memory", "watch", "pages", "queues", "broker", "nginx")
+BENCHES = ("crash", "stuck", "add", "memory", "watch", "pages", "queues", "broker", "connect", "nginx")
 """In the order in which they are shown."""
 
 
