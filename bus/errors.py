@@ -1,6 +1,7 @@
 """What can go wrong on the bus and in files, each error with its facts as attributes."""
 
 from pathlib import Path
+from typing import Protocol
 
 
 class BusError(Exception):
@@ -25,6 +26,29 @@ class AlreadyRunningError(BusError):
     def __init__(self, what: str, lock: Path, holder: str) -> None:
         self.what, self.lock, self.holder = what, lock, holder
         super().__init__(f"{what} is already running: {lock} is held by {holder}")
+
+
+class Mistake(Protocol):
+    """Where a file is wrong, and why: FileError, and the events that tell of one."""
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+def mistake(made: Mistake) -> str:
+    """Tell it in short, as "tenant.toml:3: plan: reason"."""
+    name = made.file.rpartition("/")[2]
+    place = f"{name}:{made.line}" if made.line else name
+    return ": ".join(filter(None, (place, made.key, made.reason)))
 
 
 class FileError(BusError):

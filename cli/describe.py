@@ -1,5 +1,6 @@
 """Each event in a few words: what matters to who reads along."""
 
+from bus.errors import mistake
 from bus.events import (
     AnyEvent,
     DbCaughtUp,
@@ -52,13 +53,6 @@ def describe(event: AnyEvent) -> str:
             return event.reason
         case PackageReleased() | PackageWithdrawn() | UserDeleted() | SettingsChanged():
             return ""
-
-
-def mistake(event: UserInvalid | PackageInvalid | SettingsInvalid) -> str:
-    """Tell where a file is wrong and why, as "tenant.toml:3: plan: reason"."""
-    name = event.file.rpartition("/")[2]
-    place = f"{name}:{event.line}" if event.line else name
-    return ": ".join(filter(None, (place, event.key, event.reason)))
 
 
 def process(event: ProcEvent) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from bus.errors import mistake
 from bus.events import (
     DbDegraded,
     DbDown,
@@ -29,7 +30,7 @@ from bus.events import (
     UserEvent,
     UserInvalid,
 )
-from cli.describe import mistake, outcome
+from cli.describe import outcome
 from cli.span import duration
 
 STATES: Mapping[type[ProcEvent], str] = {

@@ -29,6 +29,7 @@ from bus.events import (
     ProcStuck,
     ProcWaiting,
     RestartRequested,
+    ServiceUp,
     StartRequested,
     StopRequested,
     UserAdded,
@@ -68,7 +69,9 @@ OwnEvent: TypeAlias = (
 TenantEvent: TypeAlias = (
     UserAdded | UserModified | UserDeleted | UserInvalid | Request | ProcStuck | ProcRecovered | OwnEvent
 )
-SharedEvent: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn
+SharedEvent: TypeAlias = (
+    DbUp | DbDegraded | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn | ServiceUp
+)
 """What concerns all tenants."""
 
 

@@ -32,19 +32,18 @@ class Door(Enum):
     """They are told that there is no such tenant."""
 
 
-def door(tenant: Tenant, *, invalid: bool = False) -> Door | None:
-    """Tell how a tenant's door should be; None for a name that never was a tenant's.
-
-    `invalid`: its newest settings cannot be used, which matters where there are no older ones.
-    """
+def door(tenant: Tenant) -> Door | None:
+    """Tell how a tenant's door should be; None for a name that never was a tenant's."""
     state = tenant.state
     match state:
-        case Gone() | Idle() if invalid:
+        case Gone() | Idle() if tenant.wish.wrong:
             return Door.SHUT
         case Gone() | Idle():
             return Door.NONE if tenant.wish.seq else None
         case Stopped() | Fatal():
             return Door.SHUT
+        case Waiting() if not (tenant.wish.seq or tenant.wish.wrong):
+            return None
         case Waiting():
             return Door.KNOWN if state.quiet else Door.SHUT
         case Running() | Replacing():

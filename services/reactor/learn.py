@@ -6,6 +6,7 @@ from typing import assert_never
 import msgspec
 from msgspec import structs
 
+from bus.errors import mistake
 from bus.events import (
     ProcBackoff,
     ProcExited,
@@ -207,7 +208,7 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
         case UserAdded() | UserModified() | UserDeleted():
             return _wish(tenant, seq, event)
         case UserInvalid():
-            return tenant  # the last good settings stay
+            return _wish_wrong(tenant, seq, event)
         case StartRequested() | StopRequested() | RestartRequested():
             return _order(tenant, seq, event)
         case ProcStuck():
@@ -238,10 +239,17 @@ def _wish(tenant: Tenant, seq: int, event: UserAdded | UserModified | UserDelete
     if seq <= tenant.wish.seq:
         return tenant
     if isinstance(event, UserDeleted):
-        return structs.replace(tenant, wish=structs.replace(tenant.wish, seq=seq, present=False))
+        return structs.replace(tenant, wish=structs.replace(tenant.wish, seq=seq, present=False, wrong=""))
     record = tenant.record if tenant.wish.present else Record()
     wish = Wish(seq=seq, present=True, settings=event.settings, stamp=_stamp(event))
     return structs.replace(tenant, wish=wish, record=record)
+
+
+def _wish_wrong(tenant: Tenant, seq: int, event: UserInvalid) -> Tenant:
+    """Remember what is wrong only where there is nothing better: the last good settings stay."""
+    if tenant.wish.present or seq <= tenant.wish.seq:
+        return tenant
+    return structs.replace(tenant, wish=structs.replace(tenant.wish, wrong=mistake(event)))
 
 
 def _stamp(event: UserAdded | UserModified) -> str:

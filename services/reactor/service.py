@@ -42,6 +42,7 @@ class Reactor(Service):
             databases={name: Verdict() for name in settings.databases},
             weights={name: database.weight for name, database in settings.databases.items()},
             moves=settings.moves,
+            surveyed=False,
             patient=True,
         )
         self.tenants = Tenants(self._act, shared)

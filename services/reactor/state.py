@@ -234,7 +234,7 @@ NONE = TenantSettings(package="none")
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """What the tenant's directory says: its last good settings."""
+    """What the tenant's directory says: its last good settings, if there ever were some."""
 
     seq: int = 0
     present: bool = False
@@ -242,6 +242,8 @@ class Wish(Struct, frozen=True, kw_only=True):
     settings: TenantSettings = NONE
     stamp: str = ""
     """Changes when something changes that matters to a running process."""
+    wrong: str = ""
+    """What is wrong with its settings, where there are no good ones to fall back on."""
 
 
 class Order(Struct, frozen=True, kw_only=True):

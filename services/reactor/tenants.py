@@ -7,13 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from bus.events import (
-    Envelope,
-    UserAdded,
-    UserDeleted,
-    UserInvalid,
-    UserModified,
-)
+from bus.events import Envelope
 from services.reactor.act import Act
 from services.reactor.actions import (
     AnyNews,
@@ -60,18 +54,13 @@ class Tenants:
         self._inbox: deque[tuple[str, Input | None, int]] = deque()
         self._busy = True
         self._with_process: set[str] = set()
-        self._invalid: set[str] = set()
-        """Whose newest settings cannot be used."""
 
     def recall(self, envelope: Envelope) -> None:
         """Believe what was said before we began."""
         event = envelope.event
         if isinstance(event, SharedEvent):
             self.shared = share(self.shared, envelope.seq, event)
-        elif isinstance(event, UserInvalid):
-            self._invalid.add(event.tenant)
         elif isinstance(event, TenantEvent):
-            self._note_valid(event)
             self._learn(event.tenant, Heard(seq=envelope.seq, event=event))
             self._act.because(event.tenant, envelope.seq)
 
@@ -88,8 +77,6 @@ class Tenants:
         self.shared = count(self.shared, self.known.values())
         self._busy = False
         self._settle_all()
-        for name in self._invalid:
-            self._show(name)
         self._act.complete()
 
     def follow(self, envelope: Envelope) -> None:
@@ -97,11 +84,7 @@ class Tenants:
         event = envelope.event
         if isinstance(event, SharedEvent):
             self.change(share(self.shared, envelope.seq, event), envelope.seq)
-        elif isinstance(event, UserInvalid):  # the last good settings stay
-            self._invalid.add(event.tenant)
-            self._show(event.tenant)
         elif isinstance(event, TenantEvent):
-            self._note_valid(event)
             self._take(event.tenant, Heard(seq=envelope.seq, event=event), envelope.seq)
 
     def hear(self, news: AnyNews) -> None:
@@ -164,17 +147,13 @@ class Tenants:
         self._show(name)
         self._count(tenant)
 
-    def _note_valid(self, event: TenantEvent) -> None:
-        if isinstance(event, UserAdded | UserModified | UserDeleted):
-            self._invalid.discard(event.tenant)
-
     def _show(self, name: str) -> None:
-        shown = door(self.known.get(name) or Tenant(name=name), invalid=name in self._invalid)
+        shown = door(self.known.get(name) or Tenant(name=name))
         if shown:
             self._act.show(name, shown)
 
     def _count(self, tenant: Tenant) -> None:
-        if isinstance(tenant.state, Gone) and not tenant.wish.seq:
+        if isinstance(tenant.state, Gone) and not (tenant.wish.seq or tenant.wish.wrong):
             del self.known[tenant.name]  # anybody may ask for anything: names of nobody are not kept
             self._act.drop(tenant.name)
         if tenant.leaving or isinstance(tenant.state, WITH_PROCESS):

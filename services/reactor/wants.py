@@ -6,12 +6,20 @@ from typing import TypeAlias, assert_never
 from msgspec import Struct, structs
 from packaging.version import InvalidVersion, Version
 
-from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp, PackageReleased, PackageWithdrawn
+from bus.events import (
+    DbDegraded,
+    DbDown,
+    DbMisconfigured,
+    DbUp,
+    PackageReleased,
+    PackageWithdrawn,
+    ServiceUp,
+)
 from bus.model import TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import SharedEvent
 from services.reactor.placing import Databases, DbVerdict, Full, Load, Wanted, against, judge, place
-from services.reactor.state import Gone, Idle, Replacing, Running, Stopped, Target, Tenant, Waiting
+from services.reactor.state import Gone, Idle, Replacing, Running, Stopped, Target, Tenant, Waiting, Wish
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -29,6 +37,8 @@ class Shared(Databases, frozen=True, kw_only=True):
     releases: Mapping[str, Release] = {}
     newest: Mapping[str, str] = {}
     """Of each application, the release that tenants get that do not pin one."""
+    surveyed: bool = True
+    """False until pathwatch has told, in this journal, of all tenants that there are: then silence tells."""
     patient: bool = False
     """True in the first seconds, while the others may not have said everything yet."""
     ending: bool = False
@@ -69,6 +79,9 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
             package = event if isinstance(event, PackageReleased) else None
             releases = {**shared.releases, event.release: Release(seq=seq, package=package)}
             return structs.replace(shared, releases=releases, newest=_newest(releases))
+        case ServiceUp():  # pathwatch says it after all that it has found
+            surveyed = shared.surveyed or event.service == "pathwatch"
+            return structs.replace(shared, surveyed=surveyed)
         case _:
             assert_never(event)
 
@@ -102,9 +115,11 @@ def _order(version: str) -> tuple[bool, Version, str]:
 
 def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
     """Tell what should run. `held` is what runs already: it is kept as long as nothing speaks against it."""
-    unwanted = _unwanted(tenant, shared)
+    unwanted = _unwanted(tenant, shared, held)
     if unwanted:
         return unwanted
+    if not tenant.wish.present:  # its good settings went with the journal
+        return held or Lacking(reason="nothing is known of its settings yet", quiet=True)
     release = _release(tenant.wish.settings, shared, held)
     if isinstance(release, Lacking):
         return release
@@ -118,18 +133,29 @@ def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
     return Target(release=name, database=database, stamp=stamp, asked=asked, build=build, alone=alone)
 
 
-def _unwanted(tenant: Tenant, shared: Shared) -> Unwanted | None:
+def _unwanted(tenant: Tenant, shared: Shared, held: Target | None) -> Unwanted | None:
     settings, order = tenant.wish.settings, tenant.order
-    if not tenant.wish.present:
-        reason = "deleted" if tenant.wish.seq else "no such tenant, or no valid settings"
-        return Unwanted(reason=reason, gone=True)
-    if shared.ending:
-        return Unwanted(reason="tenantbus is being stopped")
+    gone = _gone(tenant.wish, shared, runs=held is not None)
+    if gone:
+        return Unwanted(reason=gone, gone=True)
     if order.stop:
         return Unwanted(by=order.by, reason=f"stop requested by {order.by}")
-    if order.stop is None and (settings.start or shared.defaults.start) == "manual":
+    if shared.ending:
+        return Unwanted(reason="tenantbus is being stopped")
+    if tenant.wish.present and order.stop is None and (settings.start or shared.defaults.start) == "manual":
         return Unwanted(reason='start = "manual"')
     return None
+
+
+def _gone(wish: Wish, shared: Shared, *, runs: bool) -> str:
+    """Tell why there is no such tenant; "" when there is one, or may be."""
+    if wish.present:
+        return ""
+    if wish.wrong:  # what runs and was never deleted had good ones, which went with the journal
+        return "" if runs and not wish.seq else f"no valid settings: {wish.wrong}"
+    if wish.seq:
+        return "deleted"
+    return "no such tenant" if shared.surveyed else ""
 
 
 def _release(

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bus.api import Bus
-from bus.events import DbDown, DbUp, Envelope, PackageReleased, ProcEvent, ProcReady, UserAdded, UserModified
+from bus.events import (
+    DbDown,
+    DbUp,
+    Envelope,
+    PackageReleased,
+    ProcEvent,
+    ProcReady,
+    ServiceUp,
+    UserAdded,
+    UserModified,
+)
 from bus.memory import MemoryBus
 from bus.model import PackageSettings, TenantSettings
 from bus.settings import Settings, load
@@ -122,6 +132,7 @@ class Stage:
 
     async def begin(self, *names: str) -> None:
         """Have a release and two databases, and these tenants running."""
+        self.bus.publish(ServiceUp(service="pathwatch", pid=1, version="1"))
         self.release()
         self.up("db1", "db2")
         for name in names:

@@ -2,15 +2,14 @@
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from tests.harness import DEADLINE, eventually
+from tests.harness import eventually
 from tests.system.deployment import Deployment
+from tests.system.visiting import undisturbed
 
 TENANTS = ("first", "second", "third")
 SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
@@ -23,36 +22,6 @@ def running() -> Iterator[Deployment]:
         deployment.add("second", "third")
         deployment.ready(*TENANTS)
         yield deployment
-
-
-class Visitor(threading.Thread):
-    """A customer who keeps opening new connections to one tenant, and notes what goes wrong."""
-
-    def __init__(self, deployment: Deployment, tenant: str) -> None:
-        super().__init__(daemon=True)
-        self.deployment, self.tenant = deployment, tenant
-        self.done = threading.Event()
-        self.answers = 0
-        self.failures: list[object] = []
-
-    def run(self) -> None:
-        while not self.done.wait(0.01):
-            try:
-                status = self.deployment.get(self.tenant)
-            except OSError as error:
-                self.failures.append(error)
-            else:
-                self.answers += 1
-                if status != 200:
-                    self.failures.append(status)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.join(DEADLINE)
 
 
 def kill_and_wait(deployment: Deployment, *services: str) -> None:
@@ -82,19 +51,16 @@ def crash(deployment: Deployment, tenant: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_killed_service_comes_back_and_no_tenant_notices(running: Deployment, service: str) -> None:
     before = running.ready(*TENANTS)
-    with Visitor(running, "second") as visitor:
+    with undisturbed(running, *TENANTS):
         kill_and_wait(running, service)
-    assert visitor.failures == []
-    assert visitor.answers
     assert running.ready(*TENANTS) == before
     crash(running, "first")
 
 
 def test_all_services_killed_at_once(running: Deployment) -> None:
     before = running.ready(*TENANTS)
-    with Visitor(running, "second") as visitor:
+    with undisturbed(running, *TENANTS):
         kill_and_wait(running, *SERVICES)
-    assert visitor.failures == []
     assert running.ready(*TENANTS) == before
     crash(running, "third")
 
@@ -103,10 +69,45 @@ def test_killed_bus_up_leaves_tenants_running_and_the_next_takes_them_back(runni
     before = running.ready(*TENANTS)
     services = {row["pid"] for row in running.services().values()}
     assert running.up
-    with Visitor(running, "second") as visitor:
+    with undisturbed(running, *TENANTS):
         running.up.kill()
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in services))
         running.start()
-    assert visitor.failures == []
     assert running.ready(*TENANTS) == before
     crash(running, "second")
+
+
+def test_killed_reactor_leaves_a_tenant_alone_whose_settings_are_wrong_now(running: Deployment) -> None:
+    before = running.ready(*TENANTS)
+    file = running.directory / "tenants" / "second" / "tenant.toml"
+    good = file.read_text()
+    try:
+        with undisturbed(running, *TENANTS):
+            file.write_text('package = "hello"\nplan = "precious"\n')
+            eventually(lambda: "tenant.toml:2: plan" in running.ps()["second"]["reason"], every=0.1)
+            kill_and_wait(running, "reactor")
+            assert running.ready(*TENANTS) == before
+    finally:
+        file.write_text(good)
+    eventually(lambda: running.ps()["second"]["reason"] == "", every=0.1)
+    crash(running, "second")
+
+
+def test_spoilt_journal_disturbs_no_tenant(running: Deployment) -> None:
+    before = running.ready(*TENANTS)
+    services = running.services()
+    with undisturbed(running, *TENANTS):
+        os.kill(services["broker"]["pid"], signal.SIGSTOP)
+        (running.directory / "var" / "journal.db").write_bytes(b"no database at all")
+        os.kill(services["broker"]["pid"], signal.SIGKILL)
+
+        def all_have_begun_anew() -> bool:
+            now = running.services()
+            return all(
+                now[name]["state"] == "RUNNING" and now[name]["pid"] != services[name]["pid"]
+                for name in SERVICES
+            )
+
+        eventually(all_have_begun_anew, every=0.1)
+        assert running.ready(*TENANTS) == before
+    crash(running, "first")

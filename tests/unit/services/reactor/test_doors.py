@@ -77,11 +77,12 @@ def test_after_fatal_nobody_is_let_in_before_it_serves(state: State) -> None:
 def test_a_name_of_nobody_has_no_door_unless_its_settings_are_wrong(state: State) -> None:
     nobody = Tenant(name="acme", state=state)
     assert door(nobody) is None
-    assert door(nobody, invalid=True) is Door.SHUT
+    assert door(structs.replace(nobody, wish=Wish(wrong="tenant.toml:1: r"))) is Door.SHUT
 
 
 def test_wrong_settings_do_not_shut_what_runs_on_the_last_good_ones() -> None:
-    assert door(tenant(Running(run=RUN, since=0.0)), invalid=True) is Door.OPEN
+    running = tenant(Running(run=RUN, since=0.0))
+    assert door(structs.replace(running, wish=Wish(wrong="tenant.toml:1: r"))) is Door.OPEN
 
 
 def files(directory: Path) -> list[str]:

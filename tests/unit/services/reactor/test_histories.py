@@ -17,6 +17,7 @@ from bus.events import (
     StopRequested,
     UserAdded,
     UserDeleted,
+    UserInvalid,
     UserModified,
 )
 from bus.model import TenantSettings
@@ -88,6 +89,13 @@ def reactor_killed(world: World) -> None:
     world.restart(lose_news=False)
 
 
+def deleted_and_wrong_meanwhile(world: World) -> None:
+    """The directory goes, and a new one comes with a mistake in it, while there is no reactor."""
+    world.journal_(DELETED)
+    world.journal_(WRONG)
+    world.restart(lose_news=False)
+
+
 def reactor_killed_and_news_lost(world: World) -> None:
     world.restart(lose_news=True)
 
@@ -138,6 +146,7 @@ START = StartRequested(tenant=ACME, by="ann")
 STOP = StopRequested(tenant=ACME, by="ann")
 RESTART = RestartRequested(tenant=ACME, by="ann")
 DELETED = UserDeleted(tenant=ACME)
+WRONG = UserInvalid(tenant=ACME, file="/t/tenant.toml", key="plan", line=3, reason="no such plan", stamp="9")
 BASE: tuple[Step, ...] = (release("1.0"), up("db1"), up("db2"))
 RUNNING: tuple[Step, ...] = (*BASE, added(), calm)
 ALONE = release("1.0", overlap=False)
@@ -195,6 +204,15 @@ HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
     ),
     "stuck": ((*RUNNING, stuck, calm), "RUNNING"),
     "stuck_while_it_stops": ((*RUNNING, turns_deaf, STOP, stuck), "STOPPED"),
+    "settings_wrong_and_reactor_killed": ((*RUNNING, WRONG, reactor_killed), "RUNNING"),
+    "settings_wrong_crash_and_reactor_killed": ((*RUNNING, WRONG, crash, reactor_killed), "RUNNING"),
+    "settings_never_right": ((*BASE, WRONG, reactor_killed), "STOPPED"),
+    "settings_wrong_then_deleted": ((*BASE, WRONG, DELETED, reactor_killed), "STOPPED"),
+    "settings_wrong_when_it_comes_back": ((*RUNNING, DELETED, calm, WRONG, reactor_killed), "STOPPED"),
+    "deleted_and_wrong_while_the_reactor_is_away": (
+        (*RUNNING, deleted_and_wrong_meanwhile, calm),
+        "STOPPED",
+    ),
     "reactor_killed": ((*RUNNING, reactor_killed), "RUNNING"),
     "reactor_killed_while_it_waits_for_its_turn": ((*BASE, added(), reactor_killed), "RUNNING"),
     "reactor_killed_while_it_starts": ((*BASE, added(), spawned, reactor_killed), "RUNNING"),

@@ -18,6 +18,7 @@ from bus.events import (
     StopRequested,
     UserAdded,
     UserDeleted,
+    UserInvalid,
     UserModified,
 )
 from bus.model import TenantSettings
@@ -47,6 +48,11 @@ def say_user(world: World, name: str, n: int) -> None:
     event_class = UserModified if present else UserAdded
     chosen = SETTINGS[n % len(SETTINGS)]
     world.say(event_class(tenant=name, path="/t", settings=chosen, stamp=str(n), secrets=f"s{n % 2}"))
+
+
+def say_wrong(world: World, name: str, n: int) -> None:
+    """Somebody makes a mistake: what was said before counts, whatever happens."""
+    world.say(UserInvalid(tenant=name, file="f", key="plan", line=3, reason="r", stamp=str(n)))
 
 
 def say_request(world: World, name: str, n: int) -> None:
@@ -87,6 +93,7 @@ def hear(world: World, _: str, n: int) -> None:
 
 ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     say_user,
+    say_wrong,
     say_request,
     say_database,
     say_release,

@@ -6,7 +6,9 @@ from bus.events import (
     AnyEvent,
     PackageReleased,
     ProcStuck,
+    UserAdded,
     UserDeleted,
+    UserModified,
 )
 from bus.model import PackageSettings
 from services.reactor.actions import (
@@ -71,13 +73,14 @@ class World:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
     forgotten: list[str] = field(default_factory=list)
+    surveyed: bool = True
+    """False when the journal may not tell of everybody."""
 
     def __post_init__(self) -> None:
         self.shared = self._shared()
 
-    @staticmethod
-    def _shared() -> Shared:
-        return Shared(databases={name: Verdict() for name in DATABASES})
+    def _shared(self) -> Shared:
+        return Shared(databases={name: Verdict() for name in DATABASES}, surveyed=self.surveyed)
 
     # ------------------------------------------------ what others do
 
@@ -248,11 +251,13 @@ class World:
         self.tenants[name] = learn(tenant, heard, self.now)
 
     def latest(self) -> list[tuple[int, AnyEvent]]:
-        """The newest event of each (family, subject), and of each deletion, in order."""
+        """The newest event of each (family, subject), of good settings, and of each deletion, in order."""
         newest: dict[tuple[str, str], tuple[int, AnyEvent]] = {}
         for seq, event in self.journal:
             if isinstance(event, SharedEvent | TenantEvent) and not isinstance(event, ProcStuck):
                 newest[event.family, event.subject] = (seq, event)
+            if isinstance(event, UserAdded | UserModified | UserDeleted):
+                newest["good", event.subject] = (seq, event)
             if isinstance(event, UserDeleted):
                 newest["deleted", event.subject] = (seq, event)
         return sorted(dict(newest.values()).items())
