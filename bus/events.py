@@ -237,6 +237,23 @@ class DbRecheckRequested(Event, frozen=True, kw_only=True):
     by: words.Asker
 
 
+class DrainEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "DRAIN"
+    speaker: ClassVar[str] = "the command"
+    subject_field: ClassVar[str] = "database"
+
+    database: words.DatabaseName
+    by: words.Asker
+
+
+class DbDrainRequested(DrainEvent, frozen=True, kw_only=True):
+    """Somebody wants a database without tenants: those on it move, no others come, until it is undrained."""
+
+
+class DbUndrainRequested(DrainEvent, frozen=True, kw_only=True):
+    """Somebody wants a database to be used again; nobody moves for that."""
+
+
 # ---------------------------------------------------------------- tenant processes
 
 
@@ -429,6 +446,8 @@ AnyEvent: TypeAlias = (
     | DbMisconfigured
     | DbCaughtUp
     | DbRecheckRequested
+    | DbDrainRequested
+    | DbUndrainRequested
     | ProcStarted
     | ProcReady
     | ProcStopping

@@ -6,6 +6,7 @@ from bus.events import (
     DbCaughtUp,
     DbEvent,
     DbRecheckRequested,
+    DrainEvent,
     JournalEvent,
     PackageInvalid,
     PackageReleased,
@@ -36,7 +37,7 @@ def describe(event: AnyEvent) -> str:
     match event:
         case ProcEvent():
             return process(event)
-        case RequestEvent() | DbRecheckRequested():
+        case RequestEvent() | DrainEvent() | DbRecheckRequested():
             return f"by {event.by}"
         case UserAdded() | UserModified():
             return _tenant(event)

@@ -43,6 +43,8 @@ EVENT_COLOUR = {
     "STOP_REQUESTED": "cyan",
     "RESTART_REQUESTED": "cyan",
     "DB_RECHECK_REQUESTED": "cyan",
+    "DB_DRAIN_REQUESTED": "cyan",
+    "DB_UNDRAIN_REQUESTED": "cyan",
 }
 TYPE_WIDTH = max(map(len, BY_TYPE))
 SUBJECT_WIDTH = 16

@@ -100,7 +100,7 @@ def ask(kind: type[Request], wish: Wish) -> None:
         requests = [kind(tenant=name, by=who()) for name in names]
         if wish.no_wait:
             return await submit(bus, requests, tell)
-        await _warn(bus)
+        await warn_without_reactor(bus)
         return await pursue(bus, requests, wish.within, tell)
 
     def tell(outcome: Outcome) -> None:
@@ -116,7 +116,7 @@ def ask(kind: type[Request], wish: Wish) -> None:
         raise click.exceptions.Exit(NOT_DONE)
 
 
-async def _warn(bus: Bus) -> None:
+async def warn_without_reactor(bus: Bus) -> None:
     """Say so when nobody is there who would act; the journal keeps the request."""
     for row in await services(bus):
         if row.service == "reactor" and row.state != "RUNNING":

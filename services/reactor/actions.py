@@ -12,7 +12,9 @@ from bus.events import (
     AnyEvent,
     DbDegraded,
     DbDown,
+    DbDrainRequested,
     DbMisconfigured,
+    DbUndrainRequested,
     DbUp,
     PackageReleased,
     PackageWithdrawn,
@@ -69,9 +71,9 @@ OwnEvent: TypeAlias = (
 TenantEvent: TypeAlias = (
     UserAdded | UserModified | UserDeleted | UserInvalid | Request | ProcStuck | ProcRecovered | OwnEvent
 )
-SharedEvent: TypeAlias = (
-    DbUp | DbDegraded | DbDown | DbMisconfigured | PackageReleased | PackageWithdrawn | ServiceUp
-)
+DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured
+Drain: TypeAlias = DbDrainRequested | DbUndrainRequested
+SharedEvent: TypeAlias = DbVerdict | Drain | PackageReleased | PackageWithdrawn | ServiceUp
 """What concerns all tenants."""
 
 

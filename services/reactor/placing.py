@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import Struct
 
-from bus.events import Ailment, DbDegraded, DbDown, DbMisconfigured, DbUp
+from bus.events import Ailment, DbDegraded, DbDown, DbDrainRequested, DbMisconfigured, DbUp
 from bus.settings import MoveSettings
-
-DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured
+from services.reactor.actions import DbVerdict, Drain
 
 Status: TypeAlias = Literal["unknown", "up", "degraded", "behind", "unwritable", "down", "misconfigured"]
 """Degraded: answers, not as it should. Behind: lacks what others have. Unwritable: takes no writes."""
@@ -17,7 +16,7 @@ Status: TypeAlias = Literal["unknown", "up", "degraded", "behind", "unwritable",
 LACKS: frozenset[Ailment] = frozenset({"lagging", "replication-broken", "donor"})
 """What keeps a database from having what others have."""
 
-UP, DEGRADED, BEHIND, UNWRITABLE, UNUSABLE = range(5)
+UP, DEGRADED, BEHIND, DRAINED, UNWRITABLE, UNUSABLE = range(6)
 """How good a database is for a tenant; less is better."""
 
 RANKS: Mapping[Status, int] = {"up": UP, "degraded": DEGRADED, "behind": BEHIND, "unwritable": UNWRITABLE}
@@ -48,6 +47,14 @@ class Load(NamedTuple):
         return self.there + self.coming
 
 
+class Drained(NamedTuple):
+    """What was asked for last about draining a database."""
+
+    seq: int
+    by: str
+    """Who wants it without tenants; "" when that is over."""
+
+
 class Databases(Struct, frozen=True, kw_only=True):
     """What is known of all databases."""
 
@@ -58,6 +65,14 @@ class Databases(Struct, frozen=True, kw_only=True):
     loads: Mapping[str, Load] = {}
     """Who leaves is counted where it goes to."""
     moves: MoveSettings = MoveSettings()
+    drains: Mapping[str, Drained] = {}
+
+
+def drain(known: Mapping[str, Drained], seq: int, event: Drain) -> Mapping[str, Drained]:
+    """Take what somebody asks for; what newer words have overtaken changes nothing."""
+    if event.database in known and known[event.database].seq >= seq:
+        return known
+    return {**known, event.database: Drained(seq, event.by if isinstance(event, DbDrainRequested) else "")}
 
 
 class Wanted(NamedTuple):
@@ -128,13 +143,15 @@ def place(known: Databases, wanted: Wanted) -> str | Full | None:
 
 
 def _rank(known: Databases, name: str) -> int:
-    return RANKS.get(known.databases[name].status, UNUSABLE)
+    rank = RANKS.get(known.databases[name].status, UNUSABLE)
+    return max(rank, DRAINED) if drained_by(known, name) else rank
 
 
 def _may_stay(known: Databases, held: str, best: int) -> bool:
     """Tell whether a process stays on what it uses: nothing but an outage or a better one moves it."""
     status = known.databases[held].status
-    return status != "down" and not (status == "unwritable" and best <= DEGRADED)
+    leave = status == "unwritable" or drained_by(known, held)
+    return status != "down" and not (leave and best <= DEGRADED)
 
 
 def _has_room(known: Databases, name: str) -> bool:
@@ -154,6 +171,12 @@ def _load(known: Databases, name: str) -> Load:
     return known.loads.get(name, Load())
 
 
+def drained_by(known: Databases, database: str) -> str:
+    """Tell who wants a database without tenants; "" when nobody does."""
+    drained = known.drains.get(database)
+    return drained.by if drained else ""
+
+
 def against(known: Databases, database: str) -> str:
     """Say in words why a database cannot be used, or is not used any more."""
     verdict = known.databases.get(database)
@@ -162,6 +185,9 @@ def against(known: Databases, database: str) -> str:
     if verdict.status == "unknown":
         return f"nothing is known about database {database} yet"
     if verdict.status in {"up", "degraded", "behind"}:
+        by = drained_by(known, database)
+        if by:
+            return f"database {database} is drained by {by}"
         return f"database {database} is not allowed any more"
     return f"database {database} is {verdict.status}: {verdict.reason}"
 

@@ -9,7 +9,9 @@ from packaging.version import InvalidVersion, Version
 from bus.events import (
     DbDegraded,
     DbDown,
+    DbDrainRequested,
     DbMisconfigured,
+    DbUndrainRequested,
     DbUp,
     PackageReleased,
     PackageWithdrawn,
@@ -17,8 +19,8 @@ from bus.events import (
 )
 from bus.model import TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
-from services.reactor.actions import SharedEvent
-from services.reactor.placing import Databases, DbVerdict, Full, Load, Wanted, against, judge, place
+from services.reactor.actions import DbVerdict, SharedEvent
+from services.reactor.placing import Databases, Full, Load, Wanted, against, drain, judge, place
 from services.reactor.state import Gone, Idle, Replacing, Running, Stopped, Target, Tenant, Waiting, Wish
 
 
@@ -72,6 +74,8 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
     match event:
         case DbUp() | DbDegraded() | DbDown() | DbMisconfigured():
             return _judge(shared, seq, event)
+        case DbDrainRequested() | DbUndrainRequested():
+            return structs.replace(shared, drains=drain(shared.drains, seq, event))
         case PackageReleased() | PackageWithdrawn():
             known = shared.releases.get(event.release)
             if known and known.seq >= seq:

@@ -23,7 +23,7 @@ from bus.events import (
 from bus.model import Limits, PackageSettings
 from tests.harness import DEADLINE, eventually_async
 from tests.integration.stage import Stage, is_alive, stage
-from tests.integration.test_reactor_process import Theatre, theatre
+from tests.integration.theatre import Theatre, theatre
 
 APPLICATION = """
 import asyncio, os, time

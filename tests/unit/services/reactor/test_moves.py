@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.events import AnyEvent, DbDegraded, DbDown, DbUp, ProcMoved, UserAdded
+from bus.events import (
+    AnyEvent,
+    DbDegraded,
+    DbDown,
+    DbDrainRequested,
+    DbUndrainRequested,
+    DbUp,
+    ProcMoved,
+    UserAdded,
+)
 from bus.model import TenantSettings
 from tests.unit.services.reactor.world import World, release
 
@@ -74,6 +83,19 @@ def test_only_as_many_move_as_there_are_connections() -> None:
     assert spread(world) == {"db1": 6, "db2": 14}  # who has nowhere to go serves what it can
     hear(world, DbUp(database="db2", reason=UP, headroom=100))
     assert spread(world) == {"db2": 20}
+
+
+def test_a_drain_moves_all_and_its_end_moves_nobody() -> None:
+    world = world_of(20)
+    hear(world, DbDrainRequested(database="db1", by="ann"))
+    assert spread(world) == {"db2": 20}
+    world.restart(lose_news=False)
+    hear(world, UserAdded(tenant="new", path="/t", settings=TenantSettings(package="shop"), stamp="1"))
+    assert spread(world) == {"db2": 21}
+    hear(world, DbUndrainRequested(database="db1", by="ann"))
+    assert spread(world) == {"db2": 21}
+    hear(world, UserAdded(tenant="newer", path="/t", settings=TenantSettings(package="shop"), stamp="1"))
+    assert spread(world) == {"db1": 1, "db2": 21}
 
 
 @settings(max_examples=50, deadline=None)

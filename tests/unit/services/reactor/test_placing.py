@@ -3,18 +3,29 @@
 from collections import Counter
 
 import pytest
+from msgspec import structs
 
-from bus.events import Ailment, DbDegraded, DbDown, DbMisconfigured, DbUp
+from bus.events import (
+    Ailment,
+    DbDegraded,
+    DbDown,
+    DbDrainRequested,
+    DbMisconfigured,
+    DbUndrainRequested,
+    DbUp,
+)
 from bus.settings import MoveSettings
+from services.reactor.actions import DbVerdict
 from services.reactor.placing import (
     Databases,
-    DbVerdict,
+    Drained,
     Full,
     Load,
     Status,
     Verdict,
     Wanted,
     against,
+    drain,
     judge,
     place,
 )
@@ -156,3 +167,43 @@ def test_the_reason_is_told_in_words() -> None:
     assert against(known("unwritable"), "db1") == "database db1 is unwritable: as checked"
     assert against(known(), "db1") == "database db1 is not allowed any more"
     assert against(known(), "db9") == "database db9 is not configured"
+
+
+class TestDrain:
+    def known(self, db1: Status = "up", db2: Status = "up", drained: tuple[str, ...] = ("db1",)) -> Databases:
+        drains = {name: Drained(seq=1, by="ann") for name in drained}
+        return structs.replace(known(db1, db2), drains=drains)
+
+    @pytest.mark.parametrize(
+        ("db1", "db2", "new", "on_db1"),
+        [
+            ("up", "up", "db2", "db2"),
+            ("up", "degraded", "db2", "db2"),
+            ("up", "behind", "db2", "db1"),
+            ("up", "unwritable", "db1", "db1"),
+            ("up", "down", "db1", "db1"),
+            ("unwritable", "degraded", "db2", "db2"),
+            ("down", "unwritable", "db2", "db2"),
+        ],
+    )
+    def test_all_leave_it_for_one_that_is_as_good_and_it_is_the_last_resort(
+        self, db1: Status, db2: Status, new: str, on_db1: str
+    ) -> None:
+        among = self.known(db1, db2)
+        assert place(among, Wanted("acme", BOTH)) == new
+        assert place(among, Wanted("acme", BOTH, held="db1", last="db1")) == on_db1
+
+    def test_nobody_moves_between_two_that_are_drained(self) -> None:
+        among = self.known(drained=BOTH)
+        for name in BOTH:
+            assert place(among, Wanted("acme", BOTH, held=name, last=name)) == name
+
+    def test_the_newest_word_counts(self) -> None:
+        begun = drain({}, 5, DbDrainRequested(database="db1", by="ann"))
+        assert begun == {"db1": Drained(5, "ann")}
+        ended = drain(begun, 7, DbUndrainRequested(database="db1", by="bob"))
+        assert drain(ended, 6, DbDrainRequested(database="db1", by="ann")) == ended == {"db1": Drained(7, "")}
+
+    def test_the_reason_is_told(self) -> None:
+        assert against(self.known(), "db1") == "database db1 is drained by ann"
+        assert against(self.known("down"), "db1") == "database db1 is down: as checked"

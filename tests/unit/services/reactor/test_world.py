@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from bus.events import (
     DbDegraded,
     DbDown,
+    DbDrainRequested,
     DbMisconfigured,
+    DbUndrainRequested,
     DbUp,
     PackageWithdrawn,
     ProcStuck,
@@ -71,6 +73,11 @@ def say_database(world: World, _: str, n: int) -> None:
         world.say((DbUp if n % 3 else DbDown)(database=database, reason="as checked"))
 
 
+def say_drain(world: World, _: str, n: int) -> None:
+    event_class = DbDrainRequested if n % 3 == 0 else DbUndrainRequested
+    world.say(event_class(database=DATABASES[n % 2], by="ann@host"))
+
+
 def say_release(world: World, _: str, n: int) -> None:
     version = f"1.{n % 3}"
     world.say(
@@ -96,6 +103,7 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     say_wrong,
     say_request,
     say_database,
+    say_drain,
     say_release,
     say_stuck,
     hear,

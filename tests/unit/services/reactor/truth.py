@@ -6,7 +6,9 @@ from bus.events import (
     AnyEvent,
     DbDegraded,
     DbDown,
+    DbDrainRequested,
     DbMisconfigured,
+    DbUndrainRequested,
     DbUp,
     PackageReleased,
     PackageWithdrawn,
@@ -29,6 +31,7 @@ class Truth:
     request: StartRequested | StopRequested | RestartRequested | None = None
     asked: int = 0
     databases: dict[str, AnyEvent] = field(default_factory=dict)
+    drained: set[str] = field(default_factory=set)
     releases: set[str] = field(default_factory=set)
 
     def read(self, seq: int, event: AnyEvent, name: str) -> None:
@@ -42,6 +45,10 @@ class Truth:
                 self.asked = seq if isinstance(event, RestartRequested) else 0
             case DbUp() | DbDegraded() | DbDown() | DbMisconfigured():
                 self.databases[event.database] = event
+            case DbDrainRequested():
+                self.drained.add(event.database)
+            case DbUndrainRequested():
+                self.drained.discard(event.database)
             case PackageReleased():
                 self.releases.add(event.release)
             case PackageWithdrawn():
@@ -67,9 +74,11 @@ class Truth:
             isinstance(self.databases[name], DbUp | DbDegraded) for name in self.allowed
         )
 
-    def takes_writes(self, database: str) -> bool:
+    def is_good(self, database: str) -> bool:
+        """Tell whether there is no reason to leave a database for another one that is good, too."""
         event = self.databases[database]
-        return isinstance(event, DbUp) or (isinstance(event, DbDegraded) and event.writable)
+        takes_writes = isinstance(event, DbUp) or (isinstance(event, DbDegraded) and event.writable)
+        return takes_writes and database not in self.drained
 
 
 def check(world: World, name: str) -> None:
@@ -103,8 +112,8 @@ def check(world: World, name: str) -> None:
     assert order.database in truth.allowed
     used = truth.databases[order.database]
     assert not isinstance(used, DbDown)
-    if isinstance(used, DbDegraded) and not used.writable:
-        assert not any(truth.takes_writes(database) for database in truth.allowed)
+    if isinstance(used, DbUp | DbDegraded) and not truth.is_good(order.database):
+        assert not any(truth.is_good(database) for database in truth.allowed)
     assert order.settings.env == settings.env
     assert not settings.pinned or order.release == f"shop-{settings.pinned}"
     assert int(order.stamp.split("@")[1]) >= truth.asked
