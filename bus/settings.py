@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from msgspec import Meta, Struct, structs
@@ -82,6 +82,11 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     """Environment variable that holds the password."""
     weight: Positive = 1.0
     """How many tenants it should have in comparison to the others: 2 for one that can bear twice as many."""
+    canary: bool = True
+    """Whether to see that writing works, by one row in the table `tenantbus_canary` of the schema, which is
+    made when it is missing. Without the privileges for that, only reading is checked."""
+    donor: Literal["up", "degraded", "down"] = "degraded"
+    """What a Galera node counts as while it feeds another one that joins."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -114,6 +119,14 @@ class CheckSettings(Section, frozen=True, kw_only=True):
     """Seconds between two checks of a database."""
     database_timeout: Positive = 1.0
     """Seconds that a check of a database may take; it is down at this deadline."""
+    database_write_every: Positive = 2.0
+    """Seconds between two writes of the canary; one that failed is tried again with each check."""
+    database_lag: Positive = 10.0
+    """Seconds that a database may be behind the one it follows before it is degraded."""
+    database_headroom: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """Share of a database's connections that should be free; it is degraded when there are fewer."""
+    database_slow: Positive = 0.5
+    """Seconds that a check may take before the database is degraded."""
 
 
 class RestartSettings(Section, frozen=True, kw_only=True):

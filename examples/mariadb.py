@@ -192,7 +192,10 @@ class MariaDb:
             yield cursor
 
     def make_schema(self, schema: str, user: str, password: str) -> None:
-        """Make a schema and a user who may do everything in it, on this instance alone; may be repeated."""
+        """Make a schema and a user who may do everything in it, on this instance alone; may be repeated.
+
+        The user may also ask how far replication is, so that dbwatch can see it.
+        """
         with self.session() as cursor:
             cursor.execute("SET sql_log_bin = 0")
             cursor.execute(
@@ -201,6 +204,7 @@ class MariaDb:
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
             cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
             cursor.execute(f"GRANT ALL ON `{schema}`.* TO %s@'%%'", (user,))
+            cursor.execute("GRANT SLAVE MONITOR ON *.* TO %s@'%%'", (user,))
 
     def follow(self, other: "MariaDb") -> None:
         """Replicate everything from `other`, from the beginning or from where we were."""

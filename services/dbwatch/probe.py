@@ -1,6 +1,12 @@
 """What a driver offers: one check of one database, and a way to be left behind."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from services.dbwatch.reading import Reading
+
+Progress: TypeAlias = Callable[[Reading], None]
+"""Told what was read before a write is tried: that may hang while all else works."""
 
 
 class DownError(Exception):
@@ -18,8 +24,8 @@ class MisconfiguredError(Exception):
 class Probe(Protocol):
     """Checks one database. A new one is made when a check hangs."""
 
-    def check(self) -> str:
-        """Use the database as a tenant would, and tell what answered; blocks, maybe for ever.
+    def check(self, reached: Progress) -> Reading:
+        """Use the database as a tenant would, and tell what it says of itself; blocks, maybe for ever.
 
         Raises DownError, MisconfiguredError, and FileError when the password cannot be read.
         """

@@ -1,20 +1,24 @@
 """Finds out about databases: threads that check, and that can be left behind when a check hangs."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from bus.errors import FileError
-from bus.events import DbDown, DbMisconfigured, DbUp
+from bus.events import DbDown, DbMisconfigured
 from bus.settings import Settings
-from services.dbwatch.decide import Finding
+from services.dbwatch.canary import Canary
+from services.dbwatch.decide import Outcome
 from services.dbwatch.mysql import MySql
-from services.dbwatch.probe import DownError, MisconfiguredError, Probe
+from services.dbwatch.probe import DownError, MisconfiguredError, Probe, Progress
+from services.dbwatch.reading import Reading
 from services.dbwatch.sqlite import Sqlite
 
 log = logging.getLogger(__name__)
@@ -28,28 +32,34 @@ REASON_MAX = 300
 """Characters of a reason."""
 
 
-def open_probe(settings: Settings, database: str) -> Probe:
+def open_canary(settings: Settings, database: str) -> Canary | None:
+    """Make what all watchdogs of a database share; None when nothing is to be written there."""
+    if not settings.databases[database].canary:
+        return None
+    return Canary(f"{socket.gethostname()}/{database}", settings.checks.database_write_every)
+
+
+def open_probe(settings: Settings, database: str, canary: Canary | None) -> Probe:
     """Make the driver that the database's URL asks for; touches nothing yet."""
     table = settings.databases[database]
+    timeout = settings.checks.database_timeout
     if urlsplit(table.url).scheme == "sqlite":
-        return Sqlite(Path(settings.database_url(database).removeprefix("sqlite:///")))
+        return Sqlite(Path(settings.database_url(database).removeprefix("sqlite:///")), timeout, canary)
     key = "password_file" if table.password_file else "password_env" if table.password_env else "url"
-    return MySql(lambda: settings.database_url(database), key, 2 * settings.checks.database_timeout)
+    return MySql(lambda: settings.database_url(database), key, timeout, canary)
 
 
-def find(database: str, probe: Probe) -> Finding:
-    """Check once and put the result into words; blocks as long as the probe does."""
+def find(database: str, probe: Probe, reached: Progress) -> Outcome:
+    """Check once; blocks as long as the probe does."""
     started = time.monotonic()
     try:
-        seen = probe.check()
+        return probe.check(reached)
     except DownError as error:
         return DbDown(database=database, reason=_tidy(str(error)), latency=time.monotonic() - started)
     except MisconfiguredError as error:
         key, reason = f"databases.{database}.{error.key}", _tidy(str(error))
     except FileError as error:
         key, reason = error.key, error.reason
-    else:
-        return DbUp(database=database, reason=_tidy(seen), latency=time.monotonic() - started)
     return DbMisconfigured(database=database, key=key, reason=reason, latency=time.monotonic() - started)
 
 
@@ -58,11 +68,18 @@ def _tidy(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text[:REASON_MAX])
 
 
-class Watchdog:
-    """A thread that does tasks until it is abandoned; `report` is called in that thread."""
+class Ear(NamedTuple):
+    """Whom a watchdog tells, in its thread: how far a task has come, and what it came to."""
 
-    def __init__(self, database: str, probe: Probe, report: Callable[[int, Finding], None]) -> None:
-        self._database, self._probe, self._report = database, probe, report
+    reached: Callable[[int, Reading], None]
+    report: Callable[[int, Outcome], None]
+
+
+class Watchdog:
+    """A thread that does tasks until it is abandoned."""
+
+    def __init__(self, database: str, probe: Probe, ear: Ear) -> None:
+        self._database, self._probe, self._ear = database, probe, ear
         self._tasks: SimpleQueue[int | None] = SimpleQueue()
         # daemon: the end of the service must not wait for a check that hangs
         self._thread = threading.Thread(target=self._work, name=f"watchdog-{database}", daemon=True)
@@ -82,9 +99,12 @@ class Watchdog:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            finding = find(self._database, self._probe)
             with suppress(RuntimeError):  # the loop it would report to has ended
-                self._report(task, finding)
+                self._do(task)
+
+    def _do(self, task: int) -> None:
+        outcome = find(self._database, self._probe, lambda reading: self._ear.reached(task, reading))
+        self._ear.report(task, outcome)
 
 
 class Kennel:
@@ -111,3 +131,8 @@ class Kennel:
         self._left.append(self._watchdog)
         self._watchdog = None
         log.debug("database=%s watchdog replaced, %d left behind", self._database, len(self._left))
+
+    def renew(self) -> None:
+        """Leave the watchdog behind, and give those that hang up for lost: a person asked for a fresh one."""
+        self.replace()
+        self._left = []

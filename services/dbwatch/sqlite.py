@@ -1,30 +1,58 @@
-"""Checks an SQLite database: its file can be read and its directory be written."""
+"""Checks an SQLite database: its file can be read and written, and its directory too."""
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from services.dbwatch.probe import DownError
+from msgspec import structs
+
+from bus.events import Ailment
+from services.dbwatch.canary import KEY_MAX, TABLE, Canary
+from services.dbwatch.probe import DownError, Progress
+from services.dbwatch.reading import Failure, Reading
+
+CREATE = (
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (watcher VARCHAR({KEY_MAX}) NOT NULL PRIMARY KEY,"
+    " beat INTEGER NOT NULL) WITHOUT ROWID"
+)
+WRITE = f"REPLACE INTO {TABLE} (watcher, beat) VALUES (?, ?)"  # noqa: S608 - a constant
+
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+KINDS: dict[int, Ailment] = {
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_CANTOPEN: "read-only",  # the journal beside it cannot be made
+    sqlite3.SQLITE_FULL: "disk-full",
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+}
 
 
 class Sqlite:
-    """A missing file is fine: the application makes it, if the directory lets it."""
+    """A missing file is fine: the application makes it, if the directory lets it.
 
-    def __init__(self, path: Path) -> None:
+    `timeout` is how long a check may take, in seconds; `canary` is None when nothing is to be written.
+    """
+
+    def __init__(self, path: Path, timeout: float, canary: Canary | None) -> None:
         self._path = path
+        self._timeout = timeout
+        self._canary = canary
 
-    def check(self) -> str:
+    def check(self, reached: Progress) -> Reading:
         self._check_directory(self._path.parent)
         if not self._path.exists():
-            return "no file yet"
+            return Reading(server="no file yet")
         if not os.access(self._path, os.R_OK | os.W_OK):
             raise DownError(f"{self._path}: may not be read and written")
+        started = time.monotonic()
         try:
-            return self._read()
+            reading = self._check_file(reached)
         except sqlite3.DatabaseError as error:
             raise DownError(f"{self._path}: {error}") from error
+        return reading if reading.failure else structs.replace(reading, latency=time.monotonic() - started)
 
     def cut(self) -> None:
         """Nothing can be cut here: a thread that waits for a dead disk is beyond anybody's reach."""
@@ -37,14 +65,37 @@ class Sqlite:
         if not os.access(directory, os.W_OK | os.X_OK):  # the journal is made beside the file
             raise DownError(f"{directory}: may not be written")
 
-    def _read(self) -> str:
+    def _check_file(self, reached: Progress) -> Reading:
         # "rw" makes no file, and rolls back what a crashed writer left, as the application would; "ro" cannot
         uri = f"file:{quote(str(self._path))}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
             try:
                 connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                    raise
-                return "somebody writes"
-        return f"SQLite {sqlite3.sqlite_version}"
+                if _code(error) not in BUSY:
+                    raise  # else somebody writes: that is what it is for
+            reading = Reading(server=f"SQLite {sqlite3.sqlite_version}")
+            if self._canary is None or not self._canary.due:
+                return reading
+            reached(reading)
+            failure = self._write(connection, self._canary)
+        return structs.replace(reading, failure=failure)
+
+    def _write(self, connection: sqlite3.Connection, canary: Canary) -> Failure | None:
+        connection.execute(f"PRAGMA busy_timeout = {self._timeout / 2 * 1000:.0f}")
+        canary.begin()
+        try:
+            connection.execute(CREATE)
+            connection.execute(WRITE, (canary.watcher, int(time.time() * 1000)))
+        except sqlite3.OperationalError as error:
+            kind = KINDS.get(_code(error), "not-writable")
+            failure = Failure(kind=kind, reason=f"a write failed: {error}")
+            canary.end(failure)
+            return failure
+        canary.end()
+        return None
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Give the primary result code (https://www.sqlite.org/rescode.html)."""
+    return error.sqlite_errorcode & 0xFF

@@ -32,6 +32,8 @@ the faster ones here, a busy machine has more than a second to spare."""
 QUIET = 1.5
 """Seconds without a word after which nothing more is expected: several checks."""
 
+STATES = ("DB_UP", "DB_DEGRADED", "DB_DOWN", "DB_MISCONFIGURED")
+
 E = TypeVar("E", bound=DbEvent)
 
 
@@ -54,7 +56,7 @@ class Scene:
 
     @asynccontextmanager
     async def dbwatch(self) -> AsyncIterator[None]:
-        self.events = await self.bus.subscribe("DB_*")
+        self.events = await self.bus.subscribe(*STATES)
         service = DbWatch(self.settings, self.bus.other("dbwatch"))
         await asyncio.wait_for(service.start(), WITHIN)
         work = asyncio.create_task(service.run())

@@ -35,7 +35,7 @@ async def until_ready(events: Subscription) -> list[Envelope]:
     async for envelope in events:
         if isinstance(envelope.event, ServiceUp) and envelope.event.service == "dbwatch":
             break
-        if envelope.type.startswith("DB_"):
+        if envelope.event.family == "DB":
             said.append(envelope)
     return said
 
@@ -46,7 +46,8 @@ def told(said: list[Envelope]) -> set[tuple[str, str]]:
 
 
 async def journal(bus: Bus) -> list[tuple[str, str]]:
-    return [(envelope.subject, envelope.type) for envelope in await bus.replay("DB_*")]
+    events = await bus.replay("DB_*")
+    return [(envelope.subject, envelope.type) for envelope in events if envelope.event.family == "DB"]
 
 
 def test_killed_and_started_again_it_says_nothing_twice(servers: Servers, short_dir: Path) -> None:

@@ -1,3 +1,4 @@
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +7,13 @@ from queue import SimpleQueue
 import pytest
 
 from bus.errors import FileError
-from bus.events import DbDown, DbMisconfigured, DbUp
+from bus.events import DbDown, DbMisconfigured
 from bus.settings import DatabaseSettings, Settings
-from services.dbwatch.decide import Finding
+from services.dbwatch.decide import Outcome
 from services.dbwatch.mysql import MySql
-from services.dbwatch.probe import DownError, MisconfiguredError
-from services.dbwatch.sense import LEFT_MAX, Kennel, Watchdog, find, open_probe
+from services.dbwatch.probe import DownError, MisconfiguredError, Progress
+from services.dbwatch.reading import Reading
+from services.dbwatch.sense import LEFT_MAX, Ear, Kennel, Watchdog, find, open_canary, open_probe
 from services.dbwatch.sqlite import Sqlite
 
 WAIT = 20.0
@@ -27,11 +29,13 @@ class Scripted:
         if not hangs:
             self.hangs.set()
 
-    def check(self) -> str:
+    def check(self, reached: Progress) -> Reading:
+        reading = Reading(server=str(self.outcome))
+        reached(reading)
         self.hangs.wait(WAIT)
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return self.outcome
+        return reading
 
     def cut(self) -> None:
         if self.cuttable:
@@ -42,7 +46,8 @@ class Pack:
     """A kennel whose watchdogs carry scripted probes, and what they reported."""
 
     def __init__(self) -> None:
-        self.reports: SimpleQueue[tuple[int, Finding]] = SimpleQueue()
+        self.reports: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
+        self.reached: SimpleQueue[tuple[int, Reading]] = SimpleQueue()
         self.probes: list[Scripted] = []
         self.watchdogs: list[Watchdog] = []
         self.next = Scripted("fine")
@@ -50,9 +55,11 @@ class Pack:
 
     def _make(self) -> Watchdog:
         self.probes.append(self.next)
-        self.watchdogs.append(
-            Watchdog("db1", self.next, lambda task, finding: self.reports.put((task, finding)))
+        ear = Ear(
+            lambda task, reading: self.reached.put((task, reading)),
+            lambda task, outcome: self.reports.put((task, outcome)),
         )
+        self.watchdogs.append(Watchdog("db1", self.next, ear))
         return self.watchdogs[-1]
 
 
@@ -71,7 +78,6 @@ def pack() -> Iterator[Pack]:
 @pytest.mark.parametrize(
     ("outcome", "type_", "key", "reason"),
     [
-        ("10.11", DbUp, "", "10.11"),
         (DownError("Connection refused"), DbDown, "", "Connection refused"),
         (DownError("\x1b[31mred\n" + "x" * 9999), DbDown, "", " [31mred " + "x" * 291),
         (MisconfiguredError("url", "no schema"), DbMisconfigured, "databases.db1.url", "no schema"),
@@ -83,10 +89,11 @@ def pack() -> Iterator[Pack]:
         ),
     ],
 )
-def test_every_outcome_becomes_a_finding(
+def test_what_keeps_a_database_from_answering_becomes_a_finding(
     outcome: str | Exception, type_: type, key: str, reason: str
 ) -> None:
-    finding = find("db1", Scripted(outcome))
+    finding = find("db1", Scripted(outcome), lambda _: None)
+    assert not isinstance(finding, Reading)
     assert type(finding) is type_
     assert finding.database == "db1"
     assert finding.reason == reason
@@ -97,7 +104,8 @@ def test_every_outcome_becomes_a_finding(
 def test_one_watchdog_does_task_after_task(pack: Pack) -> None:
     for task in (1, 2, 3):
         pack.kennel.hand_out(task)
-        assert pack.reports.get(timeout=WAIT)[0] == task
+        assert pack.reached.get(timeout=WAIT) == (task, Reading(server="fine"))
+        assert pack.reports.get(timeout=WAIT) == (task, Reading(server="fine"))
     assert len(pack.watchdogs) == 1
 
 
@@ -110,7 +118,7 @@ def test_watchdog_that_hangs_is_cut_and_ends(pack: Pack) -> None:
     pack.next = Scripted("fine")
     pack.kennel.hand_out(2)
     reports = dict([pack.reports.get(timeout=WAIT), pack.reports.get(timeout=WAIT)])
-    assert reports[2].reason == "fine"
+    assert reports[2] == Reading(server="fine")
 
 
 def test_watchdogs_that_cannot_be_cut_are_bounded(pack: Pack) -> None:
@@ -132,8 +140,18 @@ def test_room_is_made_by_a_watchdog_that_ends_at_last(pack: Pack) -> None:
     assert pack.reports.get(timeout=WAIT)[0] == 1
     pack.next = Scripted("fine")
     pack.kennel.hand_out(99)
-    task, finding = pack.reports.get(timeout=WAIT)
-    assert (task, finding.reason) == (99, "fine")
+    assert pack.reports.get(timeout=WAIT) == (99, Reading(server="fine"))
+
+
+def test_who_asks_for_a_fresh_watchdog_gets_one_also_when_too_many_hang(pack: Pack) -> None:
+    for task in range(1, LEFT_MAX + 3):
+        pack.next = Scripted("late", hangs=True, cuttable=False)
+        pack.kennel.hand_out(task)
+        pack.kennel.replace()
+    pack.next = Scripted("fine")
+    pack.kennel.renew()
+    pack.kennel.hand_out(99)
+    assert pack.reports.get(timeout=WAIT) == (99, Reading(server="fine"))
 
 
 def test_driver_is_chosen_by_the_url(tmp_path: Path) -> None:
@@ -142,10 +160,25 @@ def test_driver_is_chosen_by_the_url(tmp_path: Path) -> None:
         "large": DatabaseSettings(url="mysql://u@127.0.0.1/s", password_env="TB_NO_SUCH_VARIABLE"),
     }
     settings = Settings(databases=databases, file=str(tmp_path / "tenantbus.toml"))
-    assert isinstance(open_probe(settings, "small"), Sqlite)
-    assert find("small", open_probe(settings, "small")).reason == f"{tmp_path}/data: no such directory"
-    large = open_probe(settings, "large")
+    small = open_probe(settings, "small", None)
+    assert isinstance(small, Sqlite)
+    missing = find("small", small, lambda _: None)
+    assert isinstance(missing, DbDown)
+    assert missing.reason == f"{tmp_path}/data: no such directory"
+    large = open_probe(settings, "large", None)
     assert isinstance(large, MySql)
-    finding = find("large", large)
+    finding = find("large", large, lambda _: None)
     assert isinstance(finding, DbMisconfigured)
     assert finding.key == "databases.large.password_env"
+
+
+def test_canary_is_named_by_who_watches_and_what(tmp_path: Path) -> None:
+    databases = {
+        "one": DatabaseSettings(url="sqlite:///x.db"),
+        "two": DatabaseSettings(url="sqlite:///x.db", canary=False),
+    }
+    settings = Settings(databases=databases, file=str(tmp_path / "tenantbus.toml"))
+    canary = open_canary(settings, "one")
+    assert canary is not None
+    assert canary.watcher == f"{socket.gethostname()}/one"
+    assert open_canary(settings, "two") is None

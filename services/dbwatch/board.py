@@ -1,0 +1,46 @@
+"""What is said of all databases, and what follows from knowing them together."""
+
+import logging
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from bus.api import Bus
+from services.dbwatch import sync
+from services.dbwatch.decide import DOWN, UNWRITABLE, badness
+from services.dbwatch.reading import Reading
+from services.dbwatch.sync import Sync
+from services.dbwatch.verdict import Finding
+
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """What is known of all databases together: who is down, and who has what they had."""
+
+    def __init__(self, bus: Bus, databases: Iterable[str]) -> None:
+        self._bus = bus
+        self._sync = Sync(standings=dict.fromkeys(databases))
+        self._said: dict[str, int] = {}
+
+    @property
+    def away(self) -> AbstractSet[int]:
+        """server_id of each database that is down."""
+        standings = (self._sync.standings[name] for name, bad in self._said.items() if bad == DOWN)
+        return {standing.position.server for standing in standings if standing}
+
+    def read(self, database: str, reading: Reading) -> None:
+        """Take in what a check has read."""
+        self._sync = sync.see(self._sync, database, reading)
+
+    def settle(self) -> None:
+        """Say who has all that a lost one had, while there is a lost one."""
+        lost = {name for name, bad in self._said.items() if bad in {UNWRITABLE, DOWN}}
+        self._sync, events = sync.settle(self._sync, lost)
+        for event in events:
+            log.info("database=%s %s %s: %s", event.source, event.type, event.target, event.reason)
+            self._bus.publish(event)
+
+    def say(self, finding: Finding, cause: int) -> None:
+        self._said[finding.database] = badness(finding)
+        log.info("database=%s %s %s", finding.database, finding.type, finding.reason)
+        self._bus.publish(finding, cause=cause)

@@ -1,0 +1,81 @@
+"""Writes the canary of a MySQL or MariaDB database."""
+
+import time
+
+from bus.events import Ailment
+from services.dbwatch.canary import KEY_MAX, TABLE, Canary
+from services.dbwatch.mysql_session import RefusedError, Session
+from services.dbwatch.reading import Failure
+
+CREATE = (
+    f"CREATE TABLE IF NOT EXISTS {TABLE} ("
+    f"watcher VARCHAR({KEY_MAX}) CHARACTER SET ascii NOT NULL PRIMARY KEY, beat BIGINT UNSIGNED NOT NULL"
+    ") ENGINE=InnoDB COMMENT 'tenantbus writes here to see whether it can'"
+)
+WRITE = f"INSERT INTO {TABLE} (watcher, beat) VALUES (%s, %s) ON DUPLICATE KEY UPDATE beat = VALUES(beat)"  # noqa: S608
+WAITING = (
+    "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST"
+    " WHERE ID <> CONNECTION_ID() AND INFO LIKE %s AND INFO LIKE %s"
+)
+
+NO_SUCH_TABLE = 1146
+MAY_NOT = {1142, 1143, 1044}
+"""A command on a table, on a column, or in a schema that is denied."""
+
+KINDS: dict[int, Ailment] = {
+    1036: "read-only",  # ER_OPEN_AS_READONLY
+    1290: "read-only",  # ER_OPTION_PREVENTS_STATEMENT
+    1792: "read-only",  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1874: "read-only",  # ER_INNODB_READ_ONLY
+    3: "disk-full",  # EE_WRITE
+    1021: "disk-full",  # ER_DISK_FULL
+    1026: "disk-full",  # ER_ERROR_ON_WRITE
+    1114: "disk-full",  # ER_RECORD_FILE_FULL
+    1205: "locked",  # ER_LOCK_WAIT_TIMEOUT
+    1213: "locked",  # ER_LOCK_DEADLOCK: in a Galera cluster, another node was faster
+    1223: "locked",  # ER_CANT_UPDATE_WITH_READLOCK
+    1969: "locked",  # ER_STATEMENT_TIMEOUT
+}
+"""What it means when a write is refused with this number."""
+
+
+def write(session: Session, canary: Canary, within: float) -> tuple[Failure | None, str]:
+    """Write, and make the table when it is not there; gives what failed, and why we may not.
+
+    A MariaDB ends what takes longer than `within` seconds by itself.
+    """
+    waiting = _waiting(session, canary)
+    if waiting:
+        return waiting, ""
+    canary.begin()
+    failure, unwritten = _write(session, canary.watcher, within)
+    canary.end(failure, unwritten)
+    return failure, unwritten
+
+
+def _waiting(session: Session, canary: Canary) -> Failure | None:
+    """Look whether an earlier write still waits: another one would only wait behind it, and so on."""
+    if canary.waiting is None:
+        return None
+    (row,) = session.rows(WAITING, [f"%{TABLE}%", f"%{canary.watcher}%"])
+    if row["n"]:
+        return Failure(kind="locked", reason=f"a write has been waiting for {canary.waiting:.0f} s")
+    return None
+
+
+def _write(session: Session, watcher: str, within: float) -> tuple[Failure | None, str]:
+    limit = f"SET STATEMENT max_statement_time={within:.3f} FOR " if "MariaDB" in session.version else ""
+    values = watcher, int(time.time() * 1000)
+    try:
+        try:
+            session.rows(limit + WRITE, values)
+        except RefusedError as error:
+            if error.number != NO_SUCH_TABLE:
+                raise
+            session.rows(limit + CREATE)
+            session.rows(limit + WRITE, values)
+    except RefusedError as error:
+        if error.number in MAY_NOT:
+            return None, f"not written to: {error}"
+        return Failure(kind=KINDS.get(error.number, "not-writable"), reason=f"a write failed: {error}"), ""
+    return None, ""
