@@ -9,6 +9,7 @@ from cli import view
 from cli.drain import drain, undrain
 from cli.evacuation import drained, mark
 from cli.helptext import examples
+from cli.recheck import recheck
 from cli.render import show
 from cli.session import load_settings, on_bus
 from cli.world import tenants
@@ -24,7 +25,9 @@ from cli.world import tenants
 def db(context: click.Context, *, json: bool) -> None:
     """Show the databases of the settings, and how many tenants run on each; or do something with one.
 
-    STATE is one of UP DEGRADED DOWN MISCONFIGURED UNKNOWN.
+    STATE is one of UP DEGRADED DOWN MISCONFIGURED UNKNOWN. LATENCY is the seconds that a check took, HEADROOM
+    the connections that it can still take, SYNC its place in replication or in a Galera cluster: as they were
+    when dbwatch last had something to say. `bus db recheck` asks for them as they are.
     """
     if context.invoked_subcommand:
         return
@@ -43,3 +46,4 @@ def db(context: click.Context, *, json: bool) -> None:
 
 db.add_command(drain)
 db.add_command(undrain)
+db.add_command(recheck)

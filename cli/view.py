@@ -69,9 +69,15 @@ class DatabaseRow(NamedTuple):
     database: str
     state: str
     since: float | None
-    reason: str
     tenants: int
     """How many tenants run on it."""
+    latency: float | None
+    """Seconds that a check took."""
+    headroom: int | None
+    """Connections that it can still take."""
+    sync: str
+    """Its place in replication, or in a Galera cluster."""
+    reason: str
 
 
 class ServiceRow(NamedTuple):
@@ -217,9 +223,19 @@ def _database(name: str, envelope: Envelope | None, count: int) -> DatabaseRow:
         case DbMisconfigured():
             state = "MISCONFIGURED"
         case _:
-            return DatabaseRow(name, "UNKNOWN", None, "dbwatch has said nothing about it yet", count)
-    since = event.since or (envelope.time if envelope else None)
-    return DatabaseRow(name, state, since, event.reason, count)
+            reason = "dbwatch has said nothing about it yet"
+            return DatabaseRow(name, "UNKNOWN", None, count, None, None, "", reason)
+    answers = event if isinstance(event, DbUp | DbDegraded) else None
+    return DatabaseRow(
+        database=name,
+        state=state,
+        since=event.since or (envelope.time if envelope else None),
+        tenants=count,
+        latency=round(event.latency, 4),
+        headroom=answers.headroom if answers else None,
+        sync="; ".join(filter(None, (answers.galera, answers.replication))) if answers else "",
+        reason=event.reason,
+    )
 
 
 def services(names: Iterable[str], ups: Iterable[Envelope], downs: Iterable[Envelope]) -> list[ServiceRow]:

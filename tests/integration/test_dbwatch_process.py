@@ -1,6 +1,7 @@
 """dbwatch as the process that it is, with the real broker: crashes of it and of its databases."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -9,7 +10,8 @@ from bus import settings as settings_file
 from bus.api import Bus, Subscription
 from bus.client import connect
 from bus.events import Envelope, ServiceUp
-from tests.harness import DEADLINE, Program
+from tests.commandline import run as run_bus
+from tests.harness import DEADLINE, Program, eventually
 from tests.integration.conftest import Servers
 
 
@@ -99,3 +101,28 @@ def test_it_ends_at_once_also_while_a_check_hangs(servers: Servers, short_dir: P
             await bus.close()
 
     run(scenario())
+
+
+def test_recheck_is_answered_also_while_checks_hang(servers: Servers, short_dir: Path) -> None:
+    config = configured(short_dir, servers)
+    with Program.module("bus", config):
+        nobody = run_bus("db", "recheck", "--timeout", "0", cwd=short_dir)
+        assert (nobody.returncode, nobody.stderr) == (1, "bus: dbwatch does not run\n")
+        assert nobody.stdout.splitlines()[0] == "db1  UNKNOWN  dbwatch gave no answer within 0 s"
+        with Program.module("services.dbwatch", config):
+            eventually(lambda: run_bus("db", "recheck", cwd=short_dir).returncode == 0)
+            servers[0].signal(signal.SIGSTOP)
+            try:
+                down = run_bus("db", "recheck", cwd=short_dir)
+                again = run_bus("db", "recheck", "--json", cwd=short_dir)
+            finally:
+                servers[0].signal(signal.SIGCONT)
+            assert (down.returncode, again.returncode) == (1, 1)
+            one, two = down.stdout.splitlines()
+            assert one == "db1  DOWN  no answer within 1 s"
+            assert two.startswith("db2  UP  10.")
+            assert [row["state"] for row in json.loads(again.stdout)] == ["DOWN", "UP"]
+            up = run_bus("db", "recheck", "db1", cwd=short_dir)
+            assert (up.returncode, up.stdout.split()[:2]) == (0, ["db1", "UP"])
+            rows = json.loads(run_bus("db", "--json", cwd=short_dir).stdout)
+            assert rows[0]["headroom"] > 100

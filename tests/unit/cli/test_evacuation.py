@@ -95,7 +95,7 @@ def test_who_may_use_no_other_database(drained_too: tuple[str, ...], staying: se
 
 
 def test_what_is_drained_is_marked() -> None:
-    rows = [DatabaseRow(name, "UP", None, "answers", 3) for name in ("db1", "db2")]
+    rows = [DatabaseRow(name, "UP", None, 3, None, None, "", "answers") for name in ("db1", "db2")]
     by = drained(
         [
             envelope(1, DbDrainRequested(database="db1", by="ann")),

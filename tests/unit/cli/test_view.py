@@ -178,22 +178,39 @@ def test_tenants_are_sorted_and_present_ones_listed() -> None:
 
 def test_databases_are_those_of_the_settings_with_the_tenants_that_run_on_them() -> None:
     events = [
-        envelope(1, DbUp(database="db1", reason="answers")),
+        envelope(
+            1,
+            DbUp(
+                database="db1",
+                reason="answers",
+                latency=0.01234,
+                headroom=140,
+                replication="follows h:3306, behind 0 s",
+            ),
+        ),
         envelope(2, DbDown(database="db2", reason="refused")),
         envelope(3, DbMisconfigured(database="db3", reason="access denied", key="url")),
         envelope(4, DbUp(database="former", reason="answers")),
         envelope(5, DbCaughtUp(source="db2", target="db1", caught_up=True, reason="has everything")),
         envelope(
-            6, DbDegraded(database="db5", reason="slow: 2 s", kinds=("slow",), writable=True, since=2.5)
+            6,
+            DbDegraded(
+                database="db5",
+                reason="slow: 2 s",
+                kinds=("slow",),
+                writable=True,
+                since=2.5,
+                galera="Primary, Synced, 3 nodes",
+            ),
         ),
     ]
     rows = view.databases(["db1", "db2", "db3", "db4", "db5"], events, ps(ADDED, STARTED, READY))
     assert rows == [
-        view.DatabaseRow("db1", "UP", 1.0, "answers", 1),
-        view.DatabaseRow("db2", "DOWN", 2.0, "refused", 0),
-        view.DatabaseRow("db3", "MISCONFIGURED", 3.0, "access denied", 0),
-        view.DatabaseRow("db4", "UNKNOWN", None, "dbwatch has said nothing about it yet", 0),
-        view.DatabaseRow("db5", "DEGRADED", 2.5, "slow: 2 s", 0),
+        view.DatabaseRow("db1", "UP", 1.0, 1, 0.0123, 140, "follows h:3306, behind 0 s", "answers"),
+        view.DatabaseRow("db2", "DOWN", 2.0, 0, 0.0, None, "", "refused"),
+        view.DatabaseRow("db3", "MISCONFIGURED", 3.0, 0, 0.0, None, "", "access denied"),
+        view.DatabaseRow("db4", "UNKNOWN", None, 0, None, None, "", "dbwatch has said nothing about it yet"),
+        view.DatabaseRow("db5", "DEGRADED", 2.5, 0, 0.0, None, "Primary, Synced, 3 nodes", "slow: 2 s"),
     ]
 
 
