@@ -416,6 +416,7 @@ class RequestEvent(Event, frozen=True, kw_only=True):
 
     tenant: words.TenantName
     by: words.Asker
+    reason: words.Reason = ""
 
 
 class StartRequested(RequestEvent, frozen=True, kw_only=True):

@@ -8,11 +8,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from bus.api import matches
-from bus.events import BY_TYPE
+from bus.events import BY_TYPE, RequestEvent
 from bus.wire import Newest, Page, Record
 
 APPLICATION = 0x74_62_75_73  # "tbus"
 SCHEMA = 1
+FORCED = frozenset(name for name, event in BY_TYPE.items() if event.family == RequestEvent.family)
+"""What a power cut must not take back once it was acknowledged: nobody but a person can say it again."""
 SCAN = 20_000
 """Rows that one page of a replay looks at, at most."""
 
@@ -108,7 +110,7 @@ class Journal:
         if not records:
             return
         publishers = dict(self._publishers)
-        with self._transaction():
+        with self._forced(any(r.type in FORCED for r in records)), self._transaction():
             self._note_publishers(records, publishers)
             self._db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -142,6 +144,18 @@ class Journal:
                 "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
                 cursors.items(),
             )
+
+    @contextmanager
+    def _forced(self, wanted: bool) -> Iterator[None]:  # noqa: FBT001
+        """Have what is written meanwhile on the disk, not only in the kernel's hands."""
+        if not wanted:
+            yield
+            return
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ def describe(event: AnyEvent) -> str:
         case ProcEvent():
             return process(event)
         case RequestEvent() | DrainEvent() | DbRecheckRequested():
-            return f"by {event.by}"
+            return _asked(event)
         case UserAdded() | UserModified():
             return _tenant(event)
         case UserInvalid() | PackageInvalid() | SettingsInvalid():
@@ -86,6 +86,11 @@ def outcome(event: ProcEvent) -> str:
             return ", ".join(filter(None, ("found running", event.reason)))
         case _:
             return event.reason
+
+
+def _asked(event: RequestEvent | DrainEvent | DbRecheckRequested) -> str:
+    reason = event.reason if isinstance(event, RequestEvent) else ""
+    return f"by {event.by}: {reason}" if reason else f"by {event.by}"
 
 
 def _tenant(event: UserAdded | UserModified) -> str:

@@ -30,6 +30,7 @@ class Wish(NamedTuple):
 
     names: tuple[str, ...]
     everybody: bool
+    reason: str
     within: float
     no_wait: bool
     json: bool
@@ -49,6 +50,7 @@ def options(command: F) -> F:
             show_default=True,
             help="Seconds to wait.",
         ),
+        click.option("--reason", metavar="TEXT", default="", help="Why, for those who ask later."),
         click.option("--all", "everybody", is_flag=True, help="All tenants."),
         click.argument("names", metavar="TENANT...", nargs=-1),
     ):
@@ -70,7 +72,7 @@ def start(**given: Any) -> None:
 
 @click.command(
     short_help="Stop tenants until they are started again.",
-    epilog=examples("bus stop acme", "bus stop --all --no-wait"),
+    epilog=examples("bus stop acme --reason 'unpaid invoice'", "bus stop --all --no-wait"),
 )
 @options
 def stop(**given: Any) -> None:
@@ -97,7 +99,7 @@ def ask(kind: type[Request], wish: Wish) -> None:
     async def work(bus: Bus) -> list[Outcome]:
         known = view.present((await bus.latest("USER_*")).events)
         names = known if wish.everybody else meant(wish.names, known, "tenant")
-        requests = [kind(tenant=name, by=who()) for name in names]
+        requests = [kind(tenant=name, by=who(), reason=wish.reason) for name in names]
         if wish.no_wait:
             return await submit(bus, requests, tell)
         await warn_without_reactor(bus)

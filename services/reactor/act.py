@@ -26,6 +26,7 @@ from services.reactor.actions import (
 )
 from services.reactor.doors import Door
 from services.reactor.pace import Pace
+from services.reactor.requests import Requests
 from services.reactor.wants import Release
 
 
@@ -56,6 +57,7 @@ class Act:
         self._parents = parents
         self._hear = hear
         self._loop = asyncio.get_running_loop()
+        self.requests = Requests(settings.tenants_dir)
         self._pace = Pace(settings.tenants.parallel_starts, settings.moves)
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._next_place: asyncio.TimerHandle | None = None
@@ -74,7 +76,7 @@ class Act:
 
     def drop(self, tenant: str) -> None:
         """Forget a name that never was a tenant's."""
-        del self._causes[tenant]
+        self._causes.pop(tenant, None)
 
     def show(self, tenant: str, door: Door) -> None:
         """Tell nginx how a tenant meets its visitors; harmless when repeated."""

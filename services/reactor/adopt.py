@@ -16,6 +16,15 @@ def label(target: Target) -> str:
     return f"{target.stamp}@{target.asked}{ALONE if target.alone else ''}"
 
 
+def in_journal(found: Found, head: int) -> Found:
+    """Forget which request a process followed, if a journal of `head` events cannot have had it."""
+    stamp, asked = found.stamp.removesuffix(ALONE).rpartition("@")[::2]
+    if not asked.isdigit() or int(asked) <= head:
+        return found
+    alone = ALONE if found.stamp.endswith(ALONE) else ""
+    return structs.replace(found, stamp=f"{stamp}@0{alone}")
+
+
 def adopt(tenant: Tenant, found: Found, at: float) -> Tenant:
     """Take over a process: the tenant's, the one that is to replace it, or the one that it has replaced."""
     state, leaving = tenant.state, tenant.leaving

@@ -157,7 +157,7 @@ def _kind(place: Place) -> object:
         tenant.leaving and type(tenant.leaving.state),
         tenant.wish.present,
         tenant.wish.stamp,
-        tenant.order.stop,
+        tenant.order.request and tenant.order.stop,
         min(len(tenant.record.failures), MANY),
         tenant.record.probation,
         bool(shared.newest),

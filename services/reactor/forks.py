@@ -382,9 +382,11 @@ class Forks:
 
     def _tell_if_gone(self, process: Process, tenant: str) -> None:
         """Whoever asks for the end of what is gone has missed its end."""
-        if identity.identify(process.pid) != process:
+        pidfd = identity.open_pidfd(process)
+        if pidfd is None:
             self._loop.call_soon(self._news, Ended(tenant=tenant, process=process, code=None, signal=""))
         else:
+            os.close(pidfd)
             log.error("%s: pid %d is not ours to signal", tenant, process.pid)
 
 

@@ -82,9 +82,8 @@ class ForkServers:
 
     def kill(self, hung: Process | None, why: str) -> None:
         """End a fork server that does not answer; what comes of that is told when it is gone."""
-        log.error("the fork server %s: it is killed", why)
-        if hung:
-            identity.send(hung, signal.SIGKILL)
+        killed = hung is not None and identity.send(hung, signal.SIGKILL)
+        log.error("the fork server %s: it %s", why, "is killed" if killed else "cannot be found")
 
     async def quit(self) -> None:
         """End them all."""
@@ -110,9 +109,9 @@ class ForkServers:
             await asyncio.wait_for(each.listed.wait(), LISTING)
         if each.listed.is_set():
             return
-        process = link.other_end(each.peer)  # it must not do later what it was ordered before
-        for _ in range(KILLS if process else 0):
-            self.kill(process, f"at {each.peer.getpeername()} has not answered for {LISTING:g} s")
+        path = each.peer.getpeername()
+        for _ in range(KILLS):  # it must not do later what it was ordered before
+            self.kill(link.listener(path), f"at {path} has not answered for {LISTING:g} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(each.gone.wait(), LISTING)
                 break

@@ -1,6 +1,7 @@
 """Which process is meant: a pid alone may be somebody else's by now."""
 
 import os
+import select
 import signal
 from functools import cache
 
@@ -21,7 +22,7 @@ def identify(pid: int) -> Process | None:
 
 
 def open_pidfd(process: Process) -> int | None:
-    """Get a descriptor of exactly this process; None when it is gone.
+    """Get a descriptor of exactly this process; None when it is gone, reaped or not.
 
     The identity is read after the descriptor was opened: if it is right then, it was right before. It is read
     before as well, since the kernel refuses what is no process: by now the pid may be the number of a thread.
@@ -32,10 +33,17 @@ def open_pidfd(process: Process) -> int | None:
         pidfd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return None
-    if identify(process.pid) == process:
+    if identify(process.pid) == process and not has_ended(pidfd):
         return pidfd
     os.close(pidfd)
     return None
+
+
+def has_ended(pidfd: int) -> bool:
+    """Tell whether a process has ended, with all its threads; that it is reaped may take for ever."""
+    look = select.poll()
+    look.register(pidfd, select.POLLIN)
+    return bool(look.poll(0))
 
 
 def send(process: Process, number: signal.Signals) -> bool:

@@ -265,10 +265,9 @@ def _order(tenant: Tenant, seq: int, event: Request) -> Tenant:
         order = structs.replace(order, asked=seq)
     if seq <= order.seq:
         return structs.replace(tenant, order=order)
-    stop = isinstance(event, StopRequested)
-    order = structs.replace(order, seq=seq, stop=stop, by=event.by)
+    order = structs.replace(order, seq=seq, request=event)
     tenant = structs.replace(tenant, order=order, owes_answer=True)
-    return tenant if stop else forgive(tenant)
+    return tenant if order.stop else forgive(tenant)
 
 
 def forgive(tenant: Tenant) -> Tenant:

@@ -126,15 +126,22 @@ def connect(path: Path) -> socket.socket | None:
     return peer
 
 
-def other_end(peer: socket.socket) -> Process | None:
-    """Tell who answers at the other end, if it is a fork server that lives (SO_PEERCRED, unix(7))."""
-    pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+def listener(path: str) -> Process | None:
+    """Tell who listens there, if it is a fork server that lives (SO_PEERCRED, unix(7)).
+
+    A connection of its own tells: one from before the fork server had begun names whoever started it.
+    """
+    peer = connect(Path(path))
+    if peer is None:
+        return None
+    with peer:
+        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     process = identity.identify(pid)
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return process if os.fsencode(peer.getpeername()) in words and identity.identify(pid) == process else None
+    return process if os.fsencode(path) in words and identity.identify(pid) == process else None
 
 
 def start(

@@ -12,6 +12,7 @@ from services.base import Service
 from services.reactor import sense
 from services.reactor.act import Act
 from services.reactor.actions import AnyNews
+from services.reactor.adopt import in_journal
 from services.reactor.forks import Forks
 from services.reactor.logs import LogKeeper
 from services.reactor.placing import Verdict
@@ -53,7 +54,8 @@ class Reactor(Service):
         head, events = await sense.present(self.bus)
         for envelope in events:
             self.tenants.recall(envelope)
-        found = await self._forks.adopt()
+        self.tenants.recall_requests(head)
+        found = [in_journal(each, head) for each in await self._forks.adopt()]
         await asyncio.sleep(0)  # what ended while nobody listened is told now
         self.tenants.begin(found)
         self._events = await self.bus.subscribe(*sense.FOLLOWED, after=head)

@@ -8,8 +8,9 @@ from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
 
+from bus.events import StopRequested
 from bus.model import TenantSettings
-from services.reactor.actions import OwnEvent, Process
+from services.reactor.actions import OwnEvent, Process, Request
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -250,11 +251,26 @@ class Order(Struct, frozen=True, kw_only=True):
     """What people asked for."""
 
     seq: int = 0
-    stop: bool | None = None
-    """None when nobody has asked for anything since the tenant was added."""
-    by: str = ""
+    request: Request | None = None
+    """The newest; None when nobody has asked for anything since the tenant was added."""
     asked: int = 0
     """seq of the newest RESTART_REQUESTED."""
+
+    @property
+    def stop(self) -> bool:
+        """Tell whether it is to be stopped by hand."""
+        return isinstance(self.request, StopRequested)
+
+    @property
+    def by(self) -> str:
+        """Tell who asked, "" when nobody did."""
+        return self.request.by if self.request else ""
+
+    @property
+    def words(self) -> str:
+        """Tell who asked, and why if that was said."""
+        reason = self.request.reason if self.request else ""
+        return f"{self.by}: {reason}" if reason else self.by
 
 
 class Record(Struct, frozen=True, kw_only=True):

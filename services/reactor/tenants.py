@@ -64,6 +64,11 @@ class Tenants:
             self._learn(event.tenant, Heard(seq=envelope.seq, event=event))
             self._act.because(event.tenant, envelope.seq)
 
+    def recall_requests(self, head: int) -> None:
+        """Believe what people asked for where a journal of `head` events tells nothing newer."""
+        for heard in self._act.requests.recall(head):
+            self._learn(heard.event.tenant, heard)
+
     def begin(self, found: Iterable[Found]) -> None:
         """Take over what runs already, and begin to act."""
         for running in found:
@@ -74,6 +79,7 @@ class Tenants:
                 self._learn(name, heard)
         for tenant in list(self.known.values()):
             self._miss(tenant)
+            self._act.requests.keep(tenant.name, tenant.order)
         self.shared = count(self.shared, self.known.values())
         self._busy = False
         self._settle_all()
@@ -83,7 +89,9 @@ class Tenants:
         """Act on an event from the bus."""
         event = envelope.event
         if isinstance(event, SharedEvent):
-            self.change(share(self.shared, envelope.seq, event), envelope.seq)
+            shared = share(self.shared, envelope.seq, event)
+            if shared is not self.shared:
+                self.change(shared, envelope.seq)
         elif isinstance(event, TenantEvent):
             self._take(event.tenant, Heard(seq=envelope.seq, event=event), envelope.seq)
 
@@ -142,6 +150,8 @@ class Tenants:
             self._act.because(name, cause)
         log.debug("tenant=%s state=%s heard=%s actions=%s", name, tenant.state.shown, heard, actions)
         self._act.perform(actions)
+        if tenant.order is not before.order:
+            self._act.requests.keep(name, tenant.order)
         if heard and not isinstance(heard, Heard):
             self._act.take_note(heard)
         self._show(name)

@@ -10,9 +10,6 @@ from services.reactor import identity
 from services.reactor.actions import Process
 from services.reactor.tenantbus_fork import kernel
 
-ENDED = "ZX"
-"""States of processes that have ended and wait to be reaped, proc_pid_stat(5)."""
-
 
 class Marks(NamedTuple):
     """How a process is known for a tenant's when its parents are gone: what it has inherited."""
@@ -57,7 +54,7 @@ def living() -> dict[int, Kin]:
     found = {}
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208  # ten thousand Paths are slow
         fields = kernel.stat(pid)
-        if fields and fields[0] not in ENDED:
+        if fields and not kernel.has_ended(fields):
             found[pid] = Kin(int(fields[1]), int(fields[3]), int(fields[19]))
     return found
 

@@ -84,8 +84,9 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
             releases = {**shared.releases, event.release: Release(seq=seq, package=package)}
             return structs.replace(shared, releases=releases, newest=_newest(releases))
         case ServiceUp():  # pathwatch says it after all that it has found
-            surveyed = shared.surveyed or event.service == "pathwatch"
-            return structs.replace(shared, surveyed=surveyed)
+            if shared.surveyed or event.service != "pathwatch":
+                return shared
+            return structs.replace(shared, surveyed=True)
         case _:
             assert_never(event)
 
@@ -143,10 +144,11 @@ def _unwanted(tenant: Tenant, shared: Shared, held: Target | None) -> Unwanted |
     if gone:
         return Unwanted(reason=gone, gone=True)
     if order.stop:
-        return Unwanted(by=order.by, reason=f"stop requested by {order.by}")
+        return Unwanted(by=order.by, reason=f"stop requested by {order.words}")
     if shared.ending:
         return Unwanted(reason="tenantbus is being stopped")
-    if tenant.wish.present and order.stop is None and (settings.start or shared.defaults.start) == "manual":
+    by_hand = (settings.start or shared.defaults.start) == "manual"
+    if tenant.wish.present and by_hand and order.request is None:
         return Unwanted(reason='start = "manual"')
     return None
 

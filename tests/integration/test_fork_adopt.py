@@ -182,6 +182,28 @@ def test_a_fork_server_that_does_not_answer_the_next_reactor_is_ended(
     run(test())
 
 
+def test_a_fork_server_that_had_not_begun_when_the_reactor_was_killed_does_nothing_later(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its interpreter takes long: whoever connects to it before that is told the pid of who started it."""
+    monkeypatch.setattr(forkservers, "LISTING", 0.5)
+    slow = short_dir / "python"
+    slow.write_text(f'#!/bin/sh\nsleep 0.8\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o700)
+
+    async def test() -> None:
+        async with stage(short_dir, PORT) as here:
+            endless = release("endless", entry="endless_app:make_app", python=str(slow))
+            here.ask("acme", endless)
+            (parent,) = here.fork_servers()
+            assert await here.begin_again() == []
+            await eventually_async(lambda: not alive(parent.pid))
+            spawned = await here.start("acme")
+            assert await here.get("acme") == str(spawned.process.pid)
+
+    run(test())
+
+
 def test_a_fork_server_that_hangs_is_replaced_long_before_a_start_may_take(
     short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

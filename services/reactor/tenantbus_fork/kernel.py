@@ -66,6 +66,11 @@ def stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
+def has_ended(fields: list[str]) -> bool:
+    """Tell by its `stat` whether a process waits to be reaped; its first thread may end before others."""
+    return fields[0] in "ZX" and int(fields[17]) <= 1
+
+
 def started(pid: int) -> int:
     """Tell the kernel start time of a process in clock ticks since boot; 0 when there is none."""
     fields = stat(pid)

@@ -35,6 +35,16 @@ def test_it_is_readable_by_its_user_only(journal: Journal, file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_people_ask_for_is_forced_to_the_disk(journal: Journal) -> None:
+    said: list[str] = []
+    journal._db.set_trace_callback(said.append)
+    journal.append([record(1)])
+    assert not [statement for statement in said if "synchronous" in statement]
+    journal.append([record(2), record(3, "STOP_REQUESTED")])
+    before, after = (said.index(f"PRAGMA synchronous = {how}") for how in ("FULL", "NORMAL"))
+    assert before < said.index("BEGIN IMMEDIATE", before) < said.index("COMMIT", before) < after
+
+
 def test_events_survive(journal: Journal, file: Path) -> None:
     journal.append([record(1), record(2)])
     journal.commit({"reader": 2})

@@ -70,6 +70,7 @@ SETTINGS = TenantSettings(package="shop==1.4", plan="paid", databases=("db1", "d
         (ServiceUp(service="broker", pid=7, version="1.2"), "pid 7, version 1.2"),
         (ServiceDown(service="broker", pid=7, reason="ended by SIGKILL"), "pid 7, ended by SIGKILL"),
         (StopRequested(tenant="a", by="me@here"), "by me@here"),
+        (StopRequested(tenant="a", by="me@here", reason="unpaid"), "by me@here: unpaid"),
     ],
 )
 def test_an_event_in_words(event: AnyEvent, words: str) -> None:

@@ -3,13 +3,16 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 
 import pytest
 from msgspec import structs
 
-from services.reactor import identity
+from services.reactor import identity, tree
 from services.reactor.actions import Process
+from services.reactor.tenantbus_fork import kernel
+from tests.harness import eventually
 
 
 def ourselves() -> Process:
@@ -47,6 +50,31 @@ def test_a_pid_that_is_a_thread_by_now_is_somebody_else() -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_what_nobody_has_reaped_is_gone() -> None:
+    with subprocess.Popen(["true"]) as child:
+        process = identity.identify(child.pid)
+        assert process
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert identity.identify(child.pid) == process
+        assert identity.open_pidfd(process) is None
+        assert not identity.send(process, signal.SIGKILL)
+
+
+def test_a_process_lives_as_long_as_one_of_its_threads() -> None:
+    leaves_a_thread = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=[600]).start()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{leaves_a_thread}; ctypes.CDLL(None).pthread_exit(None)"]
+    ) as child:
+        process = identity.identify(child.pid)
+        assert process
+        eventually(lambda: (kernel.stat(child.pid) or [""])[0] == "Z")
+        assert child.pid in tree.living()
+        assert identity.send(process, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**31, 2**64])
