@@ -350,6 +350,12 @@ class ProcStuck(ProcEvent, frozen=True, kw_only=True):
     started: words.Started = 0
     stuck_for: float = 0.0
     """Seconds since the process was last seen to work."""
+    kind: str = ""
+    """What is wrong: "loop blocked", "busy loop", "deadlock", "stopped", "uninterruptible", "zombie",
+    "no heartbeat", "no answer", "out of file descriptors", "answers for another tenant" or "answers with
+    errors"."""
+    evidence: words.File = ""
+    """What was found out about the process before it was ended; "" when that could not be written down."""
 
 
 class ProcRecovered(ProcEvent, frozen=True, kw_only=True):
@@ -358,6 +364,31 @@ class ProcRecovered(ProcEvent, frozen=True, kw_only=True):
     speaker: ClassVar[str] = "dispatcher"
 
     started: words.Started = 0
+
+
+# ---------------------------------------------------------------- many tenants at once
+
+
+class BrakeEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "BRAKE"
+    speaker: ClassVar[str] = "dispatcher"
+    subject_field: ClassVar[str] = "service"
+
+    service: words.ServiceName = "dispatcher"
+    reason: words.Reason
+
+
+class BrakeOn(BrakeEvent, frozen=True, kw_only=True):
+    """So many tenants do not work that something they share must be wrong: hardly any is ended now."""
+
+    count: int
+    """How many tenants do not work."""
+    tenants: tuple[words.TenantName, ...]
+    """Their names, a hundred at most."""
+
+
+class BrakeOff(BrakeEvent, frozen=True, kw_only=True):
+    """Tenants that do not work are ended again."""
 
 
 # ---------------------------------------------------------------- our own processes
@@ -419,6 +450,17 @@ class RequestEvent(Event, frozen=True, kw_only=True):
     reason: words.Reason = ""
 
 
+class BrakeReleaseRequested(Event, frozen=True, kw_only=True):
+    """Somebody wants tenants that do not work ended, however many they are."""
+
+    family: ClassVar[str] = "BRAKE_REQUEST"
+    speaker: ClassVar[str] = "the command"
+    subject_field: ClassVar[str] = "service"
+
+    service: words.ServiceName = "dispatcher"
+    by: words.Asker
+
+
 class StartRequested(RequestEvent, frozen=True, kw_only=True):
     """Somebody wants the tenant started; also releases it from FATAL."""
 
@@ -461,6 +503,8 @@ AnyEvent: TypeAlias = (
     | ProcMoved
     | ProcStuck
     | ProcRecovered
+    | BrakeOn
+    | BrakeOff
     | ServiceUp
     | ServiceDown
     | JournalReset
@@ -469,6 +513,7 @@ AnyEvent: TypeAlias = (
     | StartRequested
     | StopRequested
     | RestartRequested
+    | BrakeReleaseRequested
 )
 
 BY_TYPE: dict[str, type[Event]] = {wire_name(cls.__name__): cls for cls in get_args(AnyEvent)}

@@ -68,6 +68,10 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.package.partition("==")[2] or None
 
 
+HEALTH = "/healthz"
+"""What a `command` is asked for that says nothing else."""
+
+
 class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One package.toml: how a release is started. Exactly one of `entry` and `command`."""
 
@@ -75,8 +79,9 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """"module:callable"; the callable takes the tenant and returns a tornado.web.Application."""
     command: tuple[str, ...] | None = None
     """Any other program; {python}, {port}, {tenant} and {release} are filled in."""
-    health: Annotated[str, Meta(pattern=r"^/")] = "/healthz"
-    """The path that an HTTP check asks for."""
+    health: Annotated[str, Meta(pattern=r"^/")] | None = None
+    """The path that an HTTP check asks for. Default: /healthz of a `command`; an `entry` is asked only who it
+    is."""
     python: str | None = None
     """The release's own interpreter, relative to the release; default: the one that runs tenantbus."""
     overlap: bool = True
@@ -88,6 +93,11 @@ class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("exactly one of `entry` and `command` must be given")
         if self.command is not None and not self.command:
             raise ValueError("command: is an empty list")
+
+    @property
+    def health_path(self) -> str | None:
+        """Tell what the application itself is asked for."""
+        return self.health or (None if self.entry else HEALTH)
 
     @property
     def binds_port(self) -> bool:

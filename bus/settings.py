@@ -115,6 +115,10 @@ class CheckSettings(Section, frozen=True, kw_only=True):
     """Seconds between two HTTP checks of a tenant without traffic."""
     http_timeout: Positive = 5.0
     """Seconds that an HTTP check may take."""
+    brake_share: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    """Share of the tenants that may be in trouble at once before hardly any is ended any more."""
+    brake_minimum: Annotated[int, Meta(ge=2)] = 5
+    """Tenants in trouble below which that share does not count."""
     database_every: Positive = 0.5
     """Seconds between two checks of a database."""
     database_timeout: Positive = 1.0

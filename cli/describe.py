@@ -3,6 +3,8 @@
 from bus.errors import mistake
 from bus.events import (
     AnyEvent,
+    BrakeEvent,
+    BrakeReleaseRequested,
     DbCaughtUp,
     DbEvent,
     DbRecheckRequested,
@@ -37,7 +39,7 @@ def describe(event: AnyEvent) -> str:
     match event:
         case ProcEvent():
             return process(event)
-        case RequestEvent() | DrainEvent() | DbRecheckRequested():
+        case RequestEvent() | DrainEvent() | DbRecheckRequested() | BrakeReleaseRequested():
             return _asked(event)
         case UserAdded() | UserModified():
             return _tenant(event)
@@ -50,7 +52,7 @@ def describe(event: AnyEvent) -> str:
         case ServiceUp() | ServiceDown():
             said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
             return f"pid {event.pid}, {said}"
-        case JournalEvent():
+        case JournalEvent() | BrakeEvent():
             return event.reason
         case PackageReleased() | PackageWithdrawn() | UserDeleted() | SettingsChanged():
             return ""
@@ -81,14 +83,14 @@ def outcome(event: ProcEvent) -> str:
         case ProcMoved():
             return ", ".join(filter(None, (f"{event.source} -> {event.target}", event.reason)))
         case ProcStuck():
-            return ", ".join(filter(None, (f"for {event.stuck_for:.1f} s", event.reason)))
+            return ", ".join(filter(None, (event.kind, f"for {event.stuck_for:.1f} s", event.reason)))
         case ProcReady() if event.adopted:
             return ", ".join(filter(None, ("found running", event.reason)))
         case _:
             return event.reason
 
 
-def _asked(event: RequestEvent | DrainEvent | DbRecheckRequested) -> str:
+def _asked(event: RequestEvent | DrainEvent | DbRecheckRequested | BrakeReleaseRequested) -> str:
     reason = event.reason if isinstance(event, RequestEvent) else ""
     return f"by {event.by}: {reason}" if reason else f"by {event.by}"
 

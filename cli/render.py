@@ -22,6 +22,7 @@ EVENT_COLOUR = {
     "PROC_READY": "green",
     "PROC_RECOVERED": "green",
     "DB_UP": "green",
+    "BRAKE_OFF": "green",
     "SERVICE_UP": "green",
     "JOURNAL_RESTORED": "green",
     "PROC_BACKOFF": "yellow",
@@ -32,6 +33,7 @@ EVENT_COLOUR = {
     "PROC_EXITED": "red",
     "PROC_FATAL": "red",
     "PROC_STUCK": "red",
+    "BRAKE_ON": "red",
     "USER_INVALID": "red",
     "PACKAGE_INVALID": "red",
     "SETTINGS_INVALID": "red",
@@ -45,6 +47,7 @@ EVENT_COLOUR = {
     "DB_RECHECK_REQUESTED": "cyan",
     "DB_DRAIN_REQUESTED": "cyan",
     "DB_UNDRAIN_REQUESTED": "cyan",
+    "BRAKE_RELEASE_REQUESTED": "cyan",
 }
 TYPE_WIDTH = max(map(len, BY_TYPE))
 SUBJECT_WIDTH = 16

@@ -2,16 +2,18 @@
 
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from bus.api import Bus
-from bus.events import Envelope, ProcBackoff, ProcFatal, UserInvalid
+from bus.events import Envelope, ProcBackoff, ProcFatal, ProcStuck, UserInvalid
 from cli import view
 from cli.advice import advise
 from cli.helptext import examples
 from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
 from cli.session import load_settings, meant, on_bus
+from cli.stuck import excerpt
 from cli.tail import show_line
 from cli.world import tenants
 
@@ -72,8 +74,16 @@ def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
     print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
     invalid = any(isinstance(envelope.event, UserInvalid) for envelope in causes)
-    for line in advise(row, _retry_in(causes), log, invalid=invalid):
+    for line in (*_evidence(causes), *advise(row, _retry_in(causes), log, invalid=invalid)):
         print(line)
+
+
+def _evidence(causes: list[Envelope]) -> list[str]:
+    """Give what was found out about the process that was called stuck last."""
+    for envelope in reversed(causes):
+        if isinstance(envelope.event, ProcStuck) and envelope.event.evidence:
+            return excerpt(Path(envelope.event.evidence))
+    return []
 
 
 def _retry_in(causes: list[Envelope]) -> float:

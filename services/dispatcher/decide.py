@@ -5,20 +5,10 @@ before its deadline, so that by then the tenant has been watched for a while: on
 Times are seconds of one monotonic clock, passed in.
 """
 
-from enum import StrEnum
-
 from msgspec import Struct, structs
 
 from bus.events import ProcEvent, ProcRecovered, ProcStuck
-
-
-class Kind(StrEnum):
-    """What is wrong with a tenant."""
-
-    BUSY = "loop busy"
-    STOPPED = "stopped by a signal"
-    SILENT = "no heartbeat"
-    DEAF = "HTTP check failed"
+from services.dispatcher.kinds import Claim, Kind, Sample
 
 
 class Sight(Struct, frozen=True, kw_only=True):
@@ -43,14 +33,6 @@ class Sight(Struct, frozen=True, kw_only=True):
         return bool(self.ready_at) and not self.exited_at and not self.stopping_at
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
-    """What the kernel says about a process: proc_pid_stat(5), proc_pid_wchan(5)."""
-
-    started: int
-    state: str
-    wchan: str
-
-
 class Rules(Struct, frozen=True, kw_only=True):
     stuck_after: float
     """Seconds without work after which a tenant is stuck."""
@@ -63,7 +45,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Case(Struct, frozen=True, kw_only=True):
     """A tenant under suspicion."""
 
-    kind: Kind
+    claim: Claim
     pid: int
     started: int
     since: float
@@ -78,7 +60,7 @@ class Case(Struct, frozen=True, kw_only=True):
     @property
     def by_page(self) -> bool:
         """Open, and decided by looking at the page."""
-        return self.kind is not Kind.DEAF and not self.convicted
+        return self.claim is not Claim.DEAF and not self.convicted
 
     def is_about(self, sight: Sight) -> bool:
         return (self.pid, self.started) == (sight.pid, sight.started)
@@ -91,25 +73,25 @@ def follow(case: Case | None, sight: Sight, at: float, rules: Rules) -> Case | N
     trouble = suspect(sight, at, rules) if sight.serving else None
     if case is None:
         return trouble
-    if case.kind is Kind.DEAF:  # the page said nothing: only an answer clears it
+    if case.claim is Claim.DEAF:  # the page said nothing: only an answer clears it
         return trouble if trouble and not case.convicted else case
     if trouble is None or case.convicted:
         return trouble and case
-    same = (case.kind, case.since, case.loops) == (trouble.kind, trouble.since, trouble.loops)
+    same = (case.claim, case.since, case.loops) == (trouble.claim, trouble.since, trouble.loops)
     return case if same else trouble
 
 
 def suspect(sight: Sight, at: float, rules: Rules) -> Case | None:
     """Open a case when a page comes close to a deadline; the reason that explains the others first."""
     claims = (
-        (Kind.STOPPED, sight.stopped_since, rules.stuck_after),
-        (Kind.BUSY, sight.busy_since, rules.stuck_after),
-        (Kind.SILENT, sight.beat_every and sight.beat_at, sight.beat_every),  # who never beat owes no beats
+        (Claim.STOPPED, sight.stopped_since, rules.stuck_after),
+        (Claim.BUSY, sight.busy_since, rules.stuck_after),
+        (Claim.SILENT, sight.beat_every and sight.beat_at, sight.beat_every),  # who never beat owes no beats
     )
-    for kind, since, allowed in claims:
+    for claim, since, allowed in claims:
         if since and at - since >= allowed - rules.lead:
             return Case(
-                kind=kind,
+                claim=claim,
                 pid=sight.pid,
                 started=sight.started,
                 since=since,
@@ -123,7 +105,7 @@ def suspect(sight: Sight, at: float, rules: Rules) -> Case | None:
 def deaf(sight: Sight, since: float, at: float) -> Case:
     """Open a case against a tenant that failed an HTTP check; the next failed one convicts it."""
     return Case(
-        kind=Kind.DEAF,
+        claim=Claim.DEAF,
         pid=sight.pid,
         started=sight.started,
         since=since,
@@ -153,29 +135,25 @@ def watch_anew(case: Case, at: float) -> Case:
     return case if case.convicted else structs.replace(case, watched=at)
 
 
-def proves(evidence: Evidence, case: Case) -> bool:
-    """Tell whether the kernel agrees with a case."""
-    if evidence.started != case.started or evidence.state in "ZX":
-        return False  # another process, or ended: the reactor's matter
-    return case.kind is not Kind.STOPPED or evidence.state in "Tt"
+def proves(before: Sample, now: Sample, case: Case) -> bool:
+    """Tell whether the kernel agrees with a case; `before` was seen when it was opened.
 
-
-def complaint(status: int) -> str:
-    """Tell what is wrong with the status of a health check; "" when it proves that the tenant works.
-
-    A 404 does: somebody looked for that path, and this application has none.
+    A process that has just ended is the reactor's matter, which hears of it from the parent. One that ended
+    long ago, or whose main thread alone has ended, nobody else will find.
     """
-    server_error = 500
-    return f"answered {status}" if status >= server_error else ""
+    if not now.started == before.started == case.started:
+        return False
+    if now.ended:
+        return before.ended
+    return case.claim is not Claim.STOPPED or now.state in "Tt"
 
 
 def convict(case: Case) -> Case:
     return structs.replace(case, convicted=True)
 
 
-def stuck(case: Case, known: ProcEvent, evidence: Evidence, at: float, detail: str = "") -> ProcStuck:
-    """Say that a tenant is stuck, why, and what the kernel sees; `known` tells what it runs."""
-    what = detail or f"{case.kind.value} for {at - case.since:.1f} s"
+def stuck(case: Case, known: ProcEvent, at: float, kind: Kind, words: str) -> ProcStuck:
+    """Say that a tenant is stuck and why; `known` tells what it runs."""
     return ProcStuck(
         tenant=known.tenant,
         pid=case.pid,
@@ -184,9 +162,16 @@ def stuck(case: Case, known: ProcEvent, evidence: Evidence, at: float, detail: s
         database=known.database,
         port=known.port,
         restarts=known.restarts,
-        reason=f"{what}, state {evidence.state}, wchan {evidence.wchan}",
+        reason=words,
+        kind=kind.value,
         stuck_for=round(at - case.since, 3),
     )
+
+
+def reason(case: Case, now: Sample, at: float, detail: str = "") -> str:
+    """Put into words what speaks against a tenant and what the kernel sees."""
+    claim = detail or f"{case.claim.value} for {at - case.since:.1f} s"
+    return f"{claim}, state {now.state}, wchan {now.wchan}"
 
 
 def recovered(case: Case, known: ProcEvent) -> ProcRecovered:
@@ -199,5 +184,5 @@ def recovered(case: Case, known: ProcEvent) -> ProcRecovered:
         database=known.database,
         port=known.port,
         restarts=known.restarts,
-        reason=f"works again after: {case.kind.value}",
+        reason=f"works again after: {case.claim.value}",
     )

@@ -1,4 +1,4 @@
-"""Asks a tenant for its health where it serves: one GET, and only the status of the answer counts.
+"""Asks a tenant for its health where it serves: one GET over a connection of its own.
 
 The request is HTTP/1.1 with `Connection: close` (RFC 9112 section 9.6). The caller sets the deadline, by
 cancelling.
@@ -8,19 +8,30 @@ import asyncio
 import re
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 HEAD_MAX = 65536
 """Bytes of an answer's head that are read at most."""
 
+BODY_MAX = 4096
+"""Bytes of an answer's body that are of interest."""
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 
 
 class CheckFailedError(Exception):
     """A tenant did not answer, or not in HTTP; the message is the reason."""
 
 
-async def get_status(place: Path | int, host: str, target: str) -> int:
-    """Give the status that the server on a unix socket, or on a loopback port, answers with.
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    """Its beginning; of an answer that does not tell its length, only what came at once."""
+
+
+async def get(place: Path | int, host: str, target: str) -> Answer:
+    """Give what the server on a unix socket, or on a loopback port, answers.
 
     Raises CheckFailedError.
     """
@@ -30,15 +41,15 @@ async def get_status(place: Path | int, host: str, target: str) -> int:
         try:
             await _connect(connection, place)
             await asyncio.get_running_loop().sock_sendall(connection, request.encode())
-            head = await _head(connection)
+            head, body = await _head(connection)
+            found = _STATUS_LINE.match(head)
+            if not found:
+                raise CheckFailedError(f"no HTTP: {head[:40]!r}" if head else "closed without an answer")
+            return Answer(int(found[1]), await _body(connection, head, body))
         except BlockingIOError:  # unix(7): a full queue of connections, and not "under way" as with TCP
             raise CheckFailedError("connections are not accepted: the queue is full") from None
         except OSError as error:
             raise CheckFailedError(error.strerror or str(error)) from error
-    found = _STATUS_LINE.match(head)
-    if not found:
-        raise CheckFailedError(f"no HTTP: {head[:40]!r}" if head else "closed without an answer")
-    return int(found[1])
 
 
 async def _connect(connection: socket.socket, place: Path | int) -> None:
@@ -48,13 +59,26 @@ async def _connect(connection: socket.socket, place: Path | int) -> None:
         connection.connect(str(place))
 
 
-async def _head(connection: socket.socket) -> bytes:
-    """Read until the head of the answer is complete, or the server has said all it will."""
+async def _head(connection: socket.socket) -> tuple[bytes, bytes]:
+    """Read until the head of the answer is complete, or the server has said all; gives the rest too."""
     loop = asyncio.get_running_loop()
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < HEAD_MAX:
+    read = b""
+    while b"\r\n\r\n" not in read and len(read) < HEAD_MAX:
         chunk = await loop.sock_recv(connection, HEAD_MAX)
         if not chunk:
             break
-        head += chunk
-    return head
+        read += chunk
+    head, end, body = read.partition(b"\r\n\r\n")
+    return head + end, body
+
+
+async def _body(connection: socket.socket, head: bytes, body: bytes) -> bytes:
+    """Read the rest of a body, as far as it says how long it is."""
+    length = _LENGTH.search(head)
+    wanted = min(int(length[1]), BODY_MAX) if length else 0
+    while len(body) < wanted:
+        chunk = await asyncio.get_running_loop().sock_recv(connection, BODY_MAX)
+        if not chunk:
+            break
+        body += chunk
+    return body[:BODY_MAX]

@@ -6,17 +6,21 @@ the service's matter: it gets each outcome by `report`.
 
 import asyncio
 import logging
+import os
 import random
 from asyncio import TaskGroup
 from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from msgspec import structs
 
 from bus.settings import Settings
-from services.dispatcher.decide import complaint
-from services.dispatcher.http_check import CheckFailedError, get_status
+from services.dispatcher.answers import IDENTITY, Complaint, failing, identity_in, mistake
+from services.dispatcher.http_check import Answer, CheckFailedError, get
+from services.dispatcher.kinds import Kind
 from services.dispatcher.queues import Round
+from services.dispatcher.roster import Roster
 from services.dispatcher.sense import Pages
 
 log = logging.getLogger(__name__)
@@ -25,28 +29,18 @@ ASK_AGAIN = 1.0
 """Seconds until a tenant that failed a check is asked again."""
 
 
-class Door(NamedTuple):
-    """Where a tenant serves, and what it is asked for there."""
-
-    place: Path | int
-    """Its unix socket, or the loopback port that its program binds itself."""
-    path: str
-
-
-Report: TypeAlias = Callable[[str, str, float, float], None]
-"""(tenant, complaint or "" if it works, when it was asked, now)."""
+Report: TypeAlias = Callable[[str, Complaint | None, float, float], None]
+"""(tenant, what is wrong with its answer, when it was asked, now)."""
 
 
 class HttpRounds:
     """Which tenant is asked when; one tenant's silence never delays another's question."""
 
-    def __init__(
-        self, settings: Settings, pages: Pages, door_of: Callable[[str], Door], report: Report
-    ) -> None:
+    def __init__(self, settings: Settings, pages: Pages, roster: Roster, report: Report) -> None:
         self.round = Round(settings.checks.interval)
         self._settings = settings
         self._pages = pages
-        self._door_of = door_of
+        self._roster = roster
         self._report = report
         self._asked: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._not_found: set[str] = set()
@@ -76,7 +70,8 @@ class HttpRounds:
             asked, task = self._asked.pop(tenant)
             task.cancel()
             timeout = self._settings.checks.http_timeout
-            self._settle(tenant, f"no answer within {timeout:g} s", asked, now)
+            path = self._roster.door(tenant).paths[0]
+            self._settle(tenant, _deaf(path, f"no answer within {timeout:g} s"), asked, now)
         for tenant in self.round.suspect.pop_due(now):
             self._ask(tenant, now, group)
         for tenant in self.round.due.pop_due(now):
@@ -95,27 +90,55 @@ class HttpRounds:
             self._requests[tenant] = sight.requests
             self.round.due.put(tenant, now + self._settings.checks.http_every)
             return
-        self._requests[tenant] = sight.requests + 1
+        self._requests[tenant] = sight.requests + len(self._roster.door(tenant).paths)
         self.round.in_flight.put(tenant, now + self._settings.checks.http_timeout)
         self._asked[tenant] = (now, group.create_task(self._check(tenant, now)))
 
     async def _check(self, tenant: str, asked: float) -> None:
-        place, path = self._door_of(tenant)
-        try:
-            status = await get_status(place, tenant, path)
-        except CheckFailedError as error:
-            wrong = str(error)
-        else:
-            wrong = complaint(status)
-            if status == HTTPStatus.NOT_FOUND and path not in self._not_found:
-                self._not_found.add(path)
-                log.warning("%s answers 404 to its health path %s: counts as alive", tenant, path)
+        door = self._roster.door(tenant)
+        wrong = None
+        for path in door.paths:
+            try:
+                answer = await get(door.place, tenant, path)
+            except CheckFailedError as error:
+                wrong = _deaf(path, str(error))
+            else:
+                wrong = self._look_at(tenant, path, answer)
+            if wrong:
+                break
         del self._asked[tenant]
         self._settle(tenant, wrong, asked, asyncio.get_running_loop().time())
 
-    def _settle(self, tenant: str, wrong: str, asked: float, now: float) -> None:
+    def _look_at(self, tenant: str, path: str, answer: Answer) -> Complaint | None:
+        """Tell what is wrong with an answer, if anything is."""
+        wrong = failing(answer.status)
+        said = identity_in(answer.body)
+        sight = self._pages.read(tenant)
+        if not wrong and said and sight:
+            words = mistake(said, tenant, self._roster.runs(tenant, sight.pid), _leader(said.pid))
+            wrong = Complaint(kind=Kind.STRANGER, words=words) if words else None
+        elif not wrong and path == IDENTITY and answer.status == HTTPStatus.OK:
+            wrong = Complaint(kind=Kind.STRANGER, words="the answer does not say who gives it")
+        if answer.status == HTTPStatus.NOT_FOUND and path not in self._not_found:
+            self._not_found.add(path)
+            log.warning("%s answers 404 to its health path %s: counts as alive", tenant, path)
+        return wrong and structs.replace(wrong, words=f"GET {path}: {wrong.words}")
+
+    def _settle(self, tenant: str, wrong: Complaint | None, asked: float, now: float) -> None:
         if wrong:
             self.ask_soon(tenant, now)
         else:
             self.round.move(tenant, self.round.due, now + self._settings.checks.http_every)
-        self._report(tenant, wrong and f"GET {self._door_of(tenant).path}: {wrong}", asked, now)
+        self._report(tenant, wrong, asked, now)
+
+
+def _deaf(path: str, reason: str) -> Complaint:
+    return Complaint(kind=Kind.DEAF, words=f"GET {path}: {reason}")
+
+
+def _leader(pid: int) -> int:
+    """Tell the session that a process belongs to; 0 when there is no such process."""
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, OverflowError):
+        return 0

@@ -1,4 +1,4 @@
-"""Looks at the score pages, all of them in one sweep, and at what the kernel says about one process.
+"""Looks at the score pages, all of them in one sweep.
 
 A page is mapped once and then read without a system call; the tenant never notices. A tenant's page may be
 replaced by another file, so each mapping is compared with the directory now and then. A page's file must
@@ -8,12 +8,11 @@ never be shortened while it is mapped: the kernel would end the reader (SIGBUS).
 import mmap
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from bus.model import TENANT_NAME
-from services.dispatcher.decide import Evidence, Sight
+from services.dispatcher.decide import Sight
 from services.score import MAGIC, PAGE_SIZE, Slot
 
 NANO = 1_000_000_000
@@ -80,13 +79,17 @@ class Pages:
 
         Everything else about them is for `read`: this runs over every page several times a second.
         """
+        found = self.busy(before)
+        return [*found, *self._beating.difference(found)] if self._beating else found
+
+    def busy(self, before: float) -> list[str]:
+        """Tell which tenants have been busy since `before` (monotonic seconds), or are stopped."""
         limit = int(before * NANO)
-        found = [
+        return [
             tenant
             for tenant, page in self._pages.items()
             if (0 < page[_BUSY] <= limit or page[_STOPPED]) and not page[_EXITED]
         ]
-        return [*found, *self._beating.difference(found)] if self._beating else found
 
     def read(self, tenant: str) -> Sight | None:
         """Read one page; None when there is none."""
@@ -111,6 +114,9 @@ class Pages:
         for tenant in list(self._mappings):
             self._forget(tenant)
 
+    def __contains__(self, tenant: object) -> bool:
+        return tenant in self._pages
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._pages)
 
@@ -132,22 +138,3 @@ class Pages:
             del self._pages[tenant]
             self._beating.discard(tenant)
             mapping.close()
-
-
-def evidence(pid: int) -> Evidence | None:
-    """Ask the kernel what a process is doing; None when there is no such process.
-
-    Fields after the name, which may hold spaces and brackets: proc_pid_stat(5) counts state as 3, the start
-    time as 22.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(
-            encoding="utf-8", errors="replace"
-        )  # the name is any bytes
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text.rpartition(")")[2].split()
-    wchan = ""
-    with suppress(OSError):  # another account's process: the state has to do
-        wchan = Path(f"/proc/{pid}/wchan").read_text()
-    return Evidence(started=int(fields[19]), state=fields[0], wchan=wchan or "unknown")

@@ -4,16 +4,22 @@ import asyncio
 import logging
 import signal
 from asyncio import TaskGroup
+from collections.abc import Coroutine
+from typing import Any
 
 from bus.api import Bus, Subscription
-from bus.events import AnyEvent, PackageReleased, ProcEvent, ProcReady, ProcStarted, ProcStopped, ProcStuck
-from bus.model import PackageSettings
-from bus.settings import Settings
+from bus.events import AnyEvent, BrakeOn, BrakeReleaseRequested, ProcEvent, ProcStuck
+from bus.log_reader import Log
+from bus.settings import CheckSettings, Settings
 from services.base import Service
+from services.dispatcher.brake import BrakeRules
+from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Rules
-from services.dispatcher.rounds import Door, HttpRounds
+from services.dispatcher.evidence import Evidence, Scene
+from services.dispatcher.roster import Roster
+from services.dispatcher.rounds import HttpRounds
 from services.dispatcher.sense import Pages
-from services.dispatcher.watch import Watch
+from services.dispatcher.watch import Outlets, Watch
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +29,10 @@ SCAN_EVERY = 10.0
 LOOKS = 3
 """A case must have been watched for so many looks; a look that is late by more is a gap."""
 
-HEALTH = "/healthz"
-"""Health path of a release that pathwatch has not told of."""
+PERIOD = 12
+"""Times `stuck_after`: how long what happened to a tenant counts, for the brake and for what is slow."""
 
-PATTERNS = ("PROC_*", "PACKAGE_RELEASED")
+PATTERNS = ("PROC_*", "PACKAGE_RELEASED", "BRAKE_*")
 
 
 class Dispatcher(Service):
@@ -42,13 +48,14 @@ class Dispatcher(Service):
             verify=min(LOOKS * checks.interval, checks.stuck_after / 2),
             lead=min((LOOKS + 1) * checks.interval, checks.stuck_after),
         )
-        self._known: dict[str, ProcEvent] = {}
-        """What each tenant runs, as the bus told last."""
-        self._packages: dict[str, PackageSettings] = {}
-        """How each release is started."""
+        self.roster = Roster(settings)
         self.pages = Pages(settings.run_dir / "score")
-        self.watch = Watch(rules, self.pages, self._known, bus.publish)
-        self.rounds = HttpRounds(settings, self.pages, self._door, self.watch.answered)
+        self.brakeman = Brakeman(_brake_rules(checks), self.pages, checks.stuck_after, bus.publish)
+        self._evidence = Evidence(settings.state_dir / "evidence")
+        outlets = Outlets(say=bus.publish, collect=self._collect, start=self._start)
+        self.watch = Watch(rules, self.pages, self.roster.known, self.brakeman, outlets)
+        self.rounds = HttpRounds(settings, self.pages, self.roster, self.watch.answered)
+        self._group: TaskGroup
         self._scan_at = 0.0
         self._planned = 0.0
         """When the next look is due."""
@@ -65,11 +72,14 @@ class Dispatcher(Service):
             self._learn(envelope.event, now)
             if isinstance(envelope.event, ProcStuck) and self.watch.remember(envelope.event, now):
                 self.rounds.ask_soon(envelope.event.tenant, now)
+            if isinstance(envelope.event, BrakeOn):
+                self.brakeman.resume(now)
         self._planned = now  # whoever is stopped after this has missed looks, even the first
         log.info("watching %d tenants, stuck after %g s", len(self.pages), self.settings.checks.stuck_after)
 
     async def run(self) -> None:
-        async with TaskGroup() as group:
+        async with TaskGroup() as self._group:
+            group = self._group
             group.create_task(self._listen())
             group.create_task(self._look(group))
 
@@ -80,16 +90,14 @@ class Dispatcher(Service):
 
     async def _listen(self) -> None:
         async for envelope in self._events:
-            self._learn(envelope.event, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._learn(envelope.event, now)
+            if isinstance(envelope.event, BrakeReleaseRequested):
+                self.brakeman.release(envelope.event.by, now)
 
     def _learn(self, event: AnyEvent, now: float) -> None:
-        if isinstance(event, PackageReleased):
-            self._packages[event.release] = event.settings
-        elif isinstance(event, ProcEvent):
-            if isinstance(event, ProcStarted | ProcReady | ProcStuck) and not event.serving:
-                self._known[event.tenant] = event
-            elif isinstance(event, ProcStopped):
-                self._known.pop(event.tenant, None)
+        self.roster.learn(event)
+        if isinstance(event, ProcEvent):
             self.pages.refresh(event.tenant)
             self._place(event.tenant, now)
 
@@ -126,10 +134,18 @@ class Dispatcher(Service):
         else:
             self.rounds.leave(tenant)
 
-    def _door(self, tenant: str) -> Door:
-        known = self._known.get(tenant)
-        package = self._packages.get(known.release) if known else None
-        socket = self.settings.http_socket(tenant)
-        if known is None or package is None:
-            return Door(socket, HEALTH)
-        return Door(known.port if package.binds_port and known.port else socket, package.health)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._group.create_task(work)
+
+    async def _collect(self, stuck: ProcStuck, scene: Scene) -> str:
+        printed = Log(self.settings.tenants_dir / stuck.tenant / "log")
+        return await self._evidence.collect(stuck, scene, printed)
+
+
+def _brake_rules(checks: CheckSettings) -> BrakeRules:
+    return BrakeRules(
+        share=checks.brake_share,
+        minimum=checks.brake_minimum,
+        pace=PERIOD * checks.stuck_after,
+        calm=checks.stuck_after,
+    )

@@ -175,7 +175,7 @@ class Forks:
             timeout = min(timeout, FORKING)
         why = f"of {package.release} has not started {tenant} within {timeout:g} s"
         alarm = self._loop.call_later(timeout, self._give_up, parent, why)
-        health = package.settings.health if message["command"] else None
+        health = package.settings.health_path if message["command"] else None
         self._asked[tenant] = Asked(parent, places, health, alarm, rights.group)
 
     def _give_up(self, parent: Link, why: str) -> None:

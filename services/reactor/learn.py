@@ -289,7 +289,7 @@ def _stuck(tenant: Tenant, event: ProcStuck, at: float) -> Tenant:
     if (event.pid, event.started) != _identity(serving.run.process):
         return tenant
     served = at - serving.since if isinstance(serving, Running) else 0.0
-    stuck = Stuck(run=serving.run, stuck_for=event.stuck_for, served=served)
+    stuck = Stuck(run=serving.run, stuck_for=event.stuck_for, kind=event.kind, served=served)
     if isinstance(state, Replacing):
         return _lose_old(tenant, state, stuck)
     return structs.replace(tenant, state=stuck)

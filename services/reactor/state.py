@@ -141,6 +141,8 @@ class Stuck(Struct, frozen=True, kw_only=True):
 
     run: Run
     stuck_for: float
+    kind: str
+    """What is wrong with it, as was said; "" when that was not said."""
     served: float
     """Seconds from READY to now."""
 

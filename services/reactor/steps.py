@@ -75,7 +75,7 @@ def step_one(
         case Starting() | Running():
             return _compare(tenant, state, shared, at)
         case Stuck():
-            failure = f"stuck for {state.stuck_for:.1f} s"
+            failure = ", ".join(filter(None, (f"stuck for {state.stuck_for:.1f} s", state.kind)))
             return _kill(tenant, state, failure, at, failure=failure)
         case Stopping() | Killing():
             return _insist(tenant, state, at)

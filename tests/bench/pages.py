@@ -5,9 +5,11 @@ import statistics
 import time
 from pathlib import Path
 
+from services.dispatcher.brake import BrakeRules
+from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Rules
 from services.dispatcher.sense import Pages
-from services.dispatcher.watch import Watch
+from services.dispatcher.watch import Outlets, Watch
 from services.score import MAGIC, PAGE_SIZE, Slot
 from tests.bench.table import Row
 from tests.harness import short_directory
@@ -26,13 +28,23 @@ def fill(directory: Path, count: int) -> None:
         (directory / f"tenant-{number}").write_bytes(content)
 
 
+def _say_nothing(_: object) -> None:
+    raise AssertionError("everybody is well")
+
+
+async def _collect(*_: object) -> str:
+    raise AssertionError("everybody is well")
+
+
 def look(count: int) -> float:
     """Milliseconds of one look, median."""
     with short_directory() as directory:
         fill(directory, count)
         pages = Pages(directory)
         pages.scan()
-        watch = Watch(Rules(stuck_after=5.0, verify=0.3, lead=0.4), pages, {}, lambda _: None)
+        rules = Rules(stuck_after=5.0, verify=0.3, lead=0.4)
+        brakeman = Brakeman(BrakeRules(share=0.3, minimum=5, pace=60.0, calm=5.0), pages, 5.0, _say_nothing)
+        watch = Watch(rules, pages, {}, brakeman, Outlets(_say_nothing, _collect, _say_nothing))
         took = []
         for _ in range(LOOKS):
             begin = time.perf_counter()

@@ -47,14 +47,14 @@ def make_app(tenant):
 class Product:
     """Five services that run, and what one does to their tenants."""
 
-    def __init__(self, directory: Path, settings: str) -> None:
+    def __init__(self, directory: Path, settings: str, application: str = APPLICATION) -> None:
         self.config = directory / "tenantbus.toml"
         self.config.write_text(f'[databases.db1]\nurl = "sqlite:///var/db1.db"\n{settings}\n')
         self.settings = load(self.config)
         self.settings.tenants_dir.mkdir()
         release = self.settings.packages_dir / "tiny" / "1.0"
         release.mkdir(parents=True)
-        (release / "tiny.py").write_text(APPLICATION)
+        (release / "tiny.py").write_text(application)
         (release / "package.toml").write_text('entry = "tiny:make_app"\n')
         self.services: dict[str, Program] = {}
 
@@ -97,10 +97,10 @@ class Product:
 
 
 @contextmanager
-def running(settings: str = "") -> Iterator[Product]:
+def running(settings: str = "", application: str = APPLICATION) -> Iterator[Product]:
     """Run the product until the bench is done, then stop it, tenants first."""
     with short_directory() as directory, ExitStack() as stack:
-        product = Product(directory, settings)
+        product = Product(directory, settings, application)
         for name in ("bus", *SERVICES):
             product.services[name] = stack.enter_context(Program.module(name, product.config))
         try:

@@ -5,13 +5,14 @@ while, /spin burns the processor, /sick makes it answer 500, /well 200 again, /m
 """
 
 import asyncio
+import json
 import os
 import selectors
 import sys
 import time
 from pathlib import Path
 
-from services.dispatcher.sense import evidence
+from services.dispatcher.kernel import started
 from services.score import Slot
 from tests.integration.pages import ScorePage
 
@@ -33,6 +34,7 @@ class Tenant:
     def __init__(self, page: ScorePage) -> None:
         self.page = page
         self.health = "200 OK"
+        self.name = "acme"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = (await reader.readuntil(b"\r\n\r\n")).partition(b" ")[2].partition(b" ")[0].decode()
@@ -42,14 +44,23 @@ class Tenant:
         elif verb == "spin":
             while True:
                 pass
+        elif verb == "-":
+            self.answer(writer, "200 OK", self.identity())
+            return
         elif verb != "healthz":
             self.health = {"sick": "500 Internal Server Error", "well": "200 OK", "mute": ""}[verb]
         if self.health:
-            self.page[Slot.REQUESTS] += 1
-            writer.write(f"HTTP/1.1 {self.health}\r\nContent-Length: 0\r\n\r\n".encode())
-            writer.close()
+            self.answer(writer, self.health)
         else:
             await reader.read()
+
+    def answer(self, writer: asyncio.StreamWriter, status: str, body: str = "") -> None:
+        self.page[Slot.REQUESTS] += 1
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        writer.close()
+
+    def identity(self) -> str:
+        return json.dumps({"tenant": self.name, "pid": os.getpid()})
 
 
 async def main(tenant: Tenant, path: str) -> None:
@@ -59,9 +70,7 @@ async def main(tenant: Tenant, path: str) -> None:
 
 
 if __name__ == "__main__":
-    own = evidence(os.getpid())
-    assert own
-    page = ScorePage(Path(sys.argv[1]), pid=os.getpid(), started=own.started, ready=False)
+    page = ScorePage(Path(sys.argv[1]), pid=os.getpid(), started=started(os.getpid()) or 0, ready=False)
     selector = ScoredSelector()
     selector.page = page
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:

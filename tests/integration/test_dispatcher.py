@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,13 @@ LATE = 1.0
 class Scene:
     """A run directory with a tenant, a dispatcher that watches it, and an ear on the bus."""
 
-    def __init__(self, root: Path, **checks: float) -> None:
-        values = {"stuck_after": STUCK_AFTER, "interval": 0.05, "http_every": 3600.0, **checks}
+    def __init__(self, root: Path, **checks: Any) -> None:
+        values: dict[str, Any] = {
+            "stuck_after": STUCK_AFTER,
+            "interval": 0.05,
+            "http_every": 3600.0,
+            **checks,
+        }
         self.settings = Settings(
             paths=PathSettings(), checks=CheckSettings(**values), file=str(root / "tenantbus.toml")
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatcher.http_check import CheckFailedError, get_status
+from services.dispatcher.http_check import CheckFailedError, get
 from tests.harness import DEADLINE
 
 Talk = Callable[[socket.socket], Awaitable[None]]
@@ -28,7 +28,7 @@ def ask(path: Path, talk: Talk) -> int:
             server = asyncio.create_task(serve(listener))
             try:
                 async with asyncio.timeout(DEADLINE):
-                    return await get_status(path, "acme", "/healthz")
+                    return (await get(path, "acme", "/healthz")).status
             finally:
                 server.cancel()
                 await asyncio.gather(server, return_exceptions=True)
@@ -99,9 +99,9 @@ def test_nobody_listens(short_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(short_dir / "s"))
     with pytest.raises(CheckFailedError, match="refused"):
-        asyncio.run(get_status(short_dir / "s", "acme", "/"))
+        asyncio.run(get(short_dir / "s", "acme", "/"))
     with pytest.raises(CheckFailedError, match="No such file"):
-        asyncio.run(get_status(short_dir / "none", "acme", "/"))
+        asyncio.run(get(short_dir / "none", "acme", "/"))
 
 
 def test_a_full_queue_of_connections_is_no_connection(short_dir: Path) -> None:
@@ -111,4 +111,4 @@ def test_a_full_queue_of_connections_is_no_connection(short_dir: Path) -> None:
         listener.listen(0)
         first.connect(path)
         with pytest.raises(CheckFailedError, match="queue is full"):
-            asyncio.run(get_status(Path(path), "acme", "/"))
+            asyncio.run(get(Path(path), "acme", "/"))

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from services.dispatcher.sense import NANO, Pages, evidence
+from services.dispatcher.kernel import sample
+from services.dispatcher.sense import NANO, Pages
 from services.score import PAGE_SIZE, Slot
 from tests.integration.pages import ScorePage
 
@@ -129,7 +130,7 @@ def test_evidence_of_a_process_with_a_strange_name(tmp_path: Path, name: bytes) 
     strange.symlink_to(sys.executable)
     with subprocess.Popen([strange, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
-            found = evidence(process.pid)
+            found = sample(process.pid)
             assert found
             assert found.state in "RSD"
             assert found.started > 0
@@ -137,10 +138,10 @@ def test_evidence_of_a_process_with_a_strange_name(tmp_path: Path, name: bytes) 
         finally:
             process.kill()
             process.wait()
-        assert evidence(process.pid) is None
+        assert sample(process.pid) is None
 
 
 def test_evidence_of_ourselves() -> None:
-    found = evidence(os.getpid())
+    found = sample(os.getpid())
     assert found
     assert found.state == "R"

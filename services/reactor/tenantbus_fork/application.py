@@ -17,7 +17,12 @@ MakeApp = Callable[[Any], Any]
 
 GET = "GET {} HTTP/1.1\r\nHost: warm\r\n\r\n"
 POST = "POST / HTTP/1.1\r\nHost: warm\r\nContent-Length: 3\r\nContent-Type: {}\r\n\r\na=b"
-REQUESTS = (GET.format("/"), GET.format("/none"), POST.format("application/x-www-form-urlencoded"))
+REQUESTS = (
+    GET.format("/"),
+    GET.format("/none"),
+    GET.format("/-/identity"),
+    POST.format("application/x-www-form-urlencoded"),
+)
 
 
 class BrokenError(Exception):

@@ -64,7 +64,7 @@ def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
     loop = asyncio.SelectorEventLoop(ScoringSelector(score))
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(_serve(Tenant(order), make_app, score, order["sockets"]))
+        loop.run_until_complete(_serve(order, make_app, score))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     except SystemExit as end:
@@ -85,10 +85,10 @@ def exit_code(end: SystemExit) -> int:
     return 1
 
 
-async def _serve(tenant: Tenant, make_app: MakeApp, numbers: memoryview, sockets: int) -> None:
+async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) -> None:
     asked_to_stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
-    application = make_app(tenant)
+    application = make_app(Tenant(order))
     if inspect.isawaitable(application):
         application = await application
     if not isinstance(application, HTTPServerConnectionDelegate):
@@ -96,8 +96,8 @@ async def _serve(tenant: Tenant, make_app: MakeApp, numbers: memoryview, sockets
     if not logging.getLogger().handlers:  # the application has no opinion of its own
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     server = CountingServer(application, xheaders=True)
-    server.count(Score(numbers))
-    for number in range(LISTEN_BEGIN, LISTEN_BEGIN + sockets):
+    server.count(Score(numbers), _identity(order))
+    for number in range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]):
         listener = socket.socket(fileno=number)
         listener.setblocking(False)
         server.add_socket(listener)
@@ -105,6 +105,12 @@ async def _serve(tenant: Tenant, make_app: MakeApp, numbers: memoryview, sockets
     await asked_to_stop.wait()
     notify.send("STOPPING=1")
     await _finish(server, server.score)
+
+
+def _identity(order: dict[str, Any]) -> dict[str, Any]:
+    """Tell who this is, to who asks before he believes that he talks to the right one."""
+    said = {key: order[key] for key in ("tenant", "release", "database", "port")}
+    return {**said, "pid": os.getpid()}
 
 
 async def _finish(server: CountingServer, score: Score) -> None:

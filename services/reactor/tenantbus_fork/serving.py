@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import selectors
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
+from typing import Any
 
 from tornado import httputil
 from tornado.httpserver import HTTPServer
@@ -14,6 +16,9 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from . import page
+
+IDENTITY = "/-/identity"
+"""Asked for by those who must be sure whom they talk to; the application never sees it."""
 
 
 class ScoringSelector(selectors.EpollSelector):
@@ -102,11 +107,14 @@ class CountingServer(HTTPServer):
     """tornado's HTTP server, that tells a Score what it does."""
 
     score: Score
+    identity: dict[str, Any]
+    """What is answered to who asks who this is."""
     _seen: set[object]
 
-    def count(self, score: Score) -> None:
+    def count(self, score: Score, identity: dict[str, Any]) -> None:
         """Must come first: HTTPServer is configurable, and has no constructor to add to."""
         self.score = score
+        self.identity = identity
         self._seen = set()
 
     def drain(self) -> None:
@@ -123,7 +131,8 @@ class CountingServer(HTTPServer):
         else:
             self._seen.add(server_conn)
             self.score.connected(server_conn)
-        return _Counted(super().start_request(server_conn, request_conn), self.score, server_conn)
+        identify = _Identify(request_conn, self.identity)
+        return _Counted(super().start_request(server_conn, request_conn), identify, self.score, server_conn)
 
     def on_close(self, server_conn: object) -> None:
         self._seen.discard(server_conn)
@@ -132,16 +141,24 @@ class CountingServer(HTTPServer):
 
 
 class _Counted(httputil.HTTPMessageDelegate):
-    """Hands a request on, and tells that it began."""
+    """Hands a request on, to the application or to our own answer, and tells that it began."""
 
-    def __init__(self, inner: httputil.HTTPMessageDelegate, score: Score, connection: object) -> None:
-        self._inner, self._score, self._connection = inner, score, connection
+    def __init__(
+        self,
+        inner: httputil.HTTPMessageDelegate,
+        identify: httputil.HTTPMessageDelegate,
+        score: Score,
+        connection: object,
+    ) -> None:
+        self._inner, self._identify, self._score, self._connection = inner, identify, score, connection
 
     def headers_received(
         self,
         start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
         headers: httputil.HTTPHeaders,
     ) -> Awaitable[None] | None:
+        if isinstance(start_line, httputil.RequestStartLine) and start_line.path == IDENTITY:
+            self._inner = self._identify
         self._score.began(self._connection, self._inner)
         return self._inner.headers_received(start_line, headers)
 
@@ -156,6 +173,25 @@ class _Counted(httputil.HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._inner.on_connection_close()
+
+
+class _Identify(httputil.HTTPMessageDelegate):
+    """Answers who this is."""
+
+    def __init__(self, connection: httputil.HTTPConnection, identity: dict[str, Any]) -> None:
+        self._connection, self._identity = connection, identity
+
+    def finish(self) -> None:
+        body = json.dumps(self._identity).encode()
+        headers = httputil.HTTPHeaders(
+            {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                "Cache-Control": "no-store",
+            }
+        )
+        self._connection.write_headers(httputil.ResponseStartLine("HTTP/1.1", 200, "OK"), headers, body)
+        self._connection.finish()
 
 
 def handler_of(delegate: object) -> RequestHandler | None:

@@ -26,7 +26,7 @@ async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterabl
     access = logging.getLogger("tornado.access")
     access.disabled = True  # nobody wants to read of these
     server = CountingServer(Application([("/", _Echo)]), xheaders=True)
-    server.count(Score(page.scratch()))
+    server.count(Score(page.scratch()), {})
     server.handle_stream(IOStream(ours), ("127.0.0.1", 0))
     reader, writer = await asyncio.open_connection(sock=theirs)
     for request in requests:

@@ -89,6 +89,7 @@ def example(kind: type[Event]) -> Event:
         bool: True,
         bool | None: None,
         tuple[Ailment, ...]: ("slow",),
+        tuple[str, ...]: ("acme",),
         TenantSettings: {"package": "shop"},
         PackageSettings: {"entry": "a:b"},
     }

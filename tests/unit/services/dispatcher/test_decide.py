@@ -7,15 +7,21 @@ from msgspec import structs
 
 from bus.events import ProcReady
 from services.dispatcher import decide
-from services.dispatcher.decide import Case, Evidence, Kind, Rules, Sight
+from services.dispatcher.answers import failing
+from services.dispatcher.decide import Case, Rules, Sight
+from services.dispatcher.kinds import Claim, Kind, Sample, Thread
 
 RULES = Rules(stuck_after=5.0, verify=0.3, lead=0.4)
 IDLE = Sight(pid=7, started=70, ready_at=1.0, loops=10, requests=3)
 BUSY = structs.replace(IDLE, busy_since=100.0, loops=11)
 STOPPED = structs.replace(IDLE, stopped_since=100.0)
 BEATING = structs.replace(IDLE, beat_at=100.0, beat_every=2.0, loops=0)
-RUNNING = Evidence(started=70, state="R", wchan="0")
 KNOWN = ProcReady(tenant="acme", pid=7, release="shop-1.0", database="db1", port=9000, restarts=2)
+
+
+def seen(state: str, started: int = 70) -> Sample:
+    main = Thread(number=7, state=state, wchan="0", ran=1.0, waited=0.0, naps=9)
+    return Sample(at=105.0, started=started, threads=(main,))
 
 
 @dataclass
@@ -39,15 +45,15 @@ class Looker:
 
 
 @pytest.mark.parametrize(
-    ("sight", "kind", "deadline"),
-    [(BUSY, Kind.BUSY, 105.0), (STOPPED, Kind.STOPPED, 105.0), (BEATING, Kind.SILENT, 102.0)],
+    ("sight", "claim", "deadline"),
+    [(BUSY, Claim.BUSY, 105.0), (STOPPED, Claim.STOPPED, 105.0), (BEATING, Claim.SILENT, 102.0)],
 )
-def test_convicted_once_at_its_deadline(sight: Sight, kind: Kind, deadline: float) -> None:
+def test_convicted_once_at_its_deadline(sight: Sight, claim: Claim, deadline: float) -> None:
     looker = Looker()
     looker.every(0.1, sight, 100.0, 110.0)
     assert looker.said == [("stuck", deadline)]
     assert looker.case
-    assert looker.case.kind is kind
+    assert looker.case.claim is claim
 
 
 @pytest.mark.parametrize("sight", [BUSY, STOPPED, BEATING])
@@ -146,7 +152,7 @@ def test_a_new_process_begins_without_guilt(change: dict[str, int]) -> None:
 def test_a_stop_explains_a_busy_loop() -> None:
     case = decide.suspect(structs.replace(BUSY, stopped_since=99.0), 105.0, RULES)
     assert case
-    assert case.kind is Kind.STOPPED
+    assert case.claim is Claim.STOPPED
 
 
 @pytest.mark.parametrize("change", [{"beat_at": 0.0}, {"beat_every": 0.0}])
@@ -168,7 +174,7 @@ def test_only_an_answer_clears_a_failed_check() -> None:
 def test_the_page_knows_better_than_a_failed_check() -> None:
     case = decide.follow(decide.deaf(BUSY, 100.0, 101.0), BUSY, 105.0, RULES)
     assert case
-    assert case.kind is Kind.BUSY
+    assert case.claim is Claim.BUSY
 
 
 @pytest.mark.parametrize(
@@ -187,12 +193,15 @@ def test_a_failed_check_is_forgotten_with_its_process() -> None:
 
 @pytest.mark.parametrize("status", [200, 204, 302, 401, 404, 429])
 def test_an_answer_is_life(status: int) -> None:
-    assert not decide.complaint(status)
+    assert failing(status) is None
 
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_server_error_is_not(status: int) -> None:
-    assert str(status) in decide.complaint(status)
+    wrong = failing(status)
+    assert wrong
+    assert wrong.kind is Kind.FAILING
+    assert str(status) in wrong.words
 
 
 # ---------------------------------------------------------------- the kernel's word, and ours
@@ -204,7 +213,7 @@ def test_a_server_error_is_not(status: int) -> None:
 def test_the_kernel_proves(sight: Sight, state: str) -> None:
     case = decide.suspect(sight, 105.0, RULES)
     assert case
-    assert decide.proves(Evidence(started=70, state=state, wchan="x"), case)
+    assert decide.proves(seen("S"), seen(state), case)
 
 
 @pytest.mark.parametrize(
@@ -213,13 +222,20 @@ def test_the_kernel_proves(sight: Sight, state: str) -> None:
 def test_the_kernel_disproves(sight: Sight, state: str, started: int) -> None:
     case = decide.suspect(sight, 105.0, RULES)
     assert case
-    assert not decide.proves(Evidence(started=started, state=state, wchan="x"), case)
+    assert not decide.proves(seen("S"), seen(state, started), case)
+
+
+def test_what_has_not_been_reaped_for_long_is_nobody_elses_matter() -> None:
+    case = decide.suspect(BUSY, 105.0, RULES)
+    assert case
+    assert decide.proves(seen("Z"), seen("Z"), case)
 
 
 def test_stuck_tells_what_runs_and_what_the_kernel_sees() -> None:
     case = decide.suspect(BUSY, 105.0, RULES)
     assert case
-    event = decide.stuck(case, KNOWN, RUNNING, 105.1)
+    event = decide.stuck(case, KNOWN, 105.1, Kind.BUSY, decide.reason(case, seen("R"), 105.1))
+    assert event.kind == "busy loop"
     assert event.reason == "loop busy for 5.1 s, state R, wchan 0"
     assert event.stuck_for == pytest.approx(5.1)
     assert (event.tenant, event.pid, event.started) == ("acme", 7, 70)

@@ -1,0 +1,92 @@
+"""What the kernel says about one process: its threads, what they wait for, what it has open.
+
+All of it is proc(5), read at one moment; a process that ends meanwhile has nothing to tell.
+"""
+
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from services.dispatcher.kinds import Files, Sample, Thread
+
+NANO = 1_000_000_000
+
+THREADS_MAX = 64
+"""Threads that are looked at; the main thread is always among them."""
+
+
+def started(pid: int) -> int | None:
+    """Tell the start time of a process in clock ticks since boot; None when there is no such process."""
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    return int(fields[19]) if fields else None
+
+
+def sample(pid: int) -> Sample | None:
+    """Look at the threads of a process; None when there is no such process."""
+    began = started(pid)
+    if began is None:
+        return None
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        numbers = sorted(map(int, os.listdir(tasks)), key=lambda each: (each != pid, each))  # noqa: PTH208 - names alone
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    threads = [thread for number in numbers[:THREADS_MAX] if (thread := _thread(tasks / str(number)))]
+    if not threads:
+        return None
+    return Sample(at=time.monotonic(), started=began, threads=tuple(threads))
+
+
+def files(pid: int) -> Files | None:
+    """Tell how many descriptors a process has, and may have; None when it is gone or not ours to look at."""
+    try:
+        count = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names alone
+        limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    except OSError:
+        return None
+    soft = re.search(r"^Max open files +(\d+)", limits, re.MULTILINE)
+    return Files(count=count, limit=int(soft[1]) if soft else 0)
+
+
+def catches(pid: int, signal: int) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(caught and int(caught[1], 16) >> (signal - 1) & 1)
+
+
+def _thread(directory: Path) -> Thread | None:
+    """Look at one thread; None when it has ended."""
+    fields = _stat(directory / "stat")
+    if not fields:
+        return None
+    wchan, ran, waited, naps = "", 0.0, 0.0, 0
+    with suppress(
+        OSError, ValueError, IndexError
+    ):  # what a kernel does not tell, or not us, has to do without
+        wchan = (directory / "wchan").read_text(encoding="ascii")
+        ran, waited = (int(each) / NANO for each in (directory / "schedstat").read_text().split()[:2])
+        status = (directory / "status").read_text(encoding="utf-8", errors="replace")
+        naps = int(status.partition("\nvoluntary_ctxt_switches:")[2].split(maxsplit=1)[0])
+    return Thread(
+        number=int(directory.name),
+        state=fields[0],
+        wchan=wchan or "unknown",
+        ran=ran,
+        waited=waited,
+        naps=naps,
+    )
+
+
+def _stat(file: Path) -> list[str] | None:
+    """Give the fields after the name, which may hold spaces and brackets: proc_pid_stat(5) has state as 3."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")  # the name is any bytes
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()
