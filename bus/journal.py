@@ -13,7 +13,7 @@ from bus.wire import Newest, Page, Record
 
 APPLICATION = 0x74_62_75_73  # "tbus"
 SCHEMA = 1
-FORCED = frozenset(name for name, event in BY_TYPE.items() if event.family == RequestEvent.family)
+FORCED = frozenset(name for name, event in BY_TYPE.items() if event.speaker == RequestEvent.speaker)
 """What a power cut must not take back once it was acknowledged: nobody but a person can say it again."""
 SCAN = 20_000
 """Rows that one page of a replay looks at, at most."""

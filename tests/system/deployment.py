@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from services.score import Slot
 from tests.harness import DEADLINE, Program, eventually, free_port, short_directory
 
 BUS = [str(Path(sys.executable).parent / "bus")]
@@ -72,6 +73,27 @@ class Deployment:
                     if cwd.is_relative_to(self.directory) or str(self.directory).encode() in words:
                         found.append(int(entry.name))
         return found
+
+    def fork_servers(self) -> list[int]:
+        """Processes that tenants are forked from: those that work in a release's directory."""
+        return self._working_in(self.directory / "packages")
+
+    def processes(self, tenant: str) -> list[int]:
+        """All that works for a tenant."""
+        return self._working_in(self.directory / "tenants" / tenant)
+
+    def _working_in(self, directory: Path) -> list[int]:
+        found = []
+        for pid in self.leftovers():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/cwd").readlink().is_relative_to(directory):
+                    found.append(pid)
+        return found
+
+    def score(self, tenant: str, slot: Slot) -> int:
+        """Read a number from the tenant's score page."""
+        page = (self.directory / "var" / "run" / "score" / tenant).read_bytes()
+        return memoryview(page).cast("Q")[slot]
 
     def bus(self, *arguments: str, code: int | None = 0) -> str:
         done = subprocess.run(
