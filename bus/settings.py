@@ -248,6 +248,11 @@ class Settings(Section, frozen=True, kw_only=True):
     def score_page(self, tenant: str) -> Path:
         return self.run_dir / "score" / tenant
 
+    @property
+    def dispatcher_socket(self) -> Path:
+        """Where the dispatcher tells how things stand."""
+        return self.run_dir / "dispatcher.sock"
+
     def fork_socket(self, release: str) -> Path:
         return self.run_dir / "fork" / f"{release}.sock"
 

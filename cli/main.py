@@ -18,6 +18,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": ("cli.logs:logs", "Show what a tenant printed."),
         "why": ("cli.why:why", "Tell what led to a tenant's state, and what to do."),
         "db": ("cli.db:db", "Show the databases."),
+        "dispatcher": (
+            "cli.dispatcher:dispatcher",
+            "Show who is asked when, who is suspected, and the brake.",
+        ),
         "services": ("cli.services:services", "Show tenantbus's own processes."),
         "check": ("cli.check:check", "Look for errors in settings, packages and tenants."),
     },

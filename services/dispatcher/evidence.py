@@ -79,7 +79,9 @@ class Evidence:
         )
         file = self._directory / f"{tenant}~{stamp}.txt"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as written:
+        with os.fdopen(
+            os.open(file, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace"
+        ) as written:
             written.write(text[:SIZE])
         return str(file)
 

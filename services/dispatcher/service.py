@@ -10,6 +10,7 @@ from typing import Any
 from bus.api import Bus, Subscription
 from bus.events import AnyEvent, BrakeOn, BrakeReleaseRequested, ProcEvent, ProcStuck
 from bus.log_reader import Log
+from bus.queue_table import QueueTable
 from bus.settings import CheckSettings, Settings
 from services.base import Service
 from services.dispatcher.brake import BrakeRules
@@ -19,6 +20,7 @@ from services.dispatcher.evidence import Evidence, Scene
 from services.dispatcher.roster import Roster
 from services.dispatcher.rounds import HttpRounds
 from services.dispatcher.sense import Pages
+from services.dispatcher.tell import Teller, table
 from services.dispatcher.watch import Outlets, Watch
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,11 @@ class Dispatcher(Service):
         outlets = Outlets(say=bus.publish, collect=self._collect, start=self._start)
         self.watch = Watch(rules, self.pages, self.roster.known, self.brakeman, outlets)
         self.rounds = HttpRounds(settings, self.pages, self.roster, self.watch.answered)
+        self._teller = Teller(settings.dispatcher_socket, self._table)
         self._group: TaskGroup
         self._scan_at = 0.0
+        self._took = 0.0
+        """Seconds that the last look took."""
         self._planned = 0.0
         """When the next look is due."""
         self._events: Subscription
@@ -74,6 +79,7 @@ class Dispatcher(Service):
                 self.rounds.ask_soon(envelope.event.tenant, now)
             if isinstance(envelope.event, BrakeOn):
                 self.brakeman.resume(now)
+        await self._teller.open()
         self._planned = now  # whoever is stopped after this has missed looks, even the first
         log.info("watching %d tenants, stuck after %g s", len(self.pages), self.settings.checks.stuck_after)
 
@@ -86,6 +92,7 @@ class Dispatcher(Service):
     async def stop(self, by: signal.Signals) -> None:
         del by  # either way: whoever looks next finds everything in the pages
         await self._events.aclose()
+        self._teller.close()
         self.pages.close()
 
     async def _listen(self) -> None:
@@ -115,6 +122,7 @@ class Dispatcher(Service):
             if now >= self._scan_at:
                 self._scan(now)
             self.watch.look(now)
+            self._took = clock() - now
             self.rounds.tick(now, group)
             self._planned = min(now + interval, self.watch.next_verdict(now))
             await asyncio.sleep(self._planned - clock())
@@ -133,6 +141,9 @@ class Dispatcher(Service):
             self.rounds.enter(tenant, sight.requests, now)
         else:
             self.rounds.leave(tenant)
+
+    def _table(self) -> QueueTable:
+        return table(self.rounds, self.watch, len(self.pages), self._took)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._group.create_task(work)

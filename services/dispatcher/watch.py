@@ -9,6 +9,7 @@ from msgspec import structs
 from bus.events import ProcEvent, ProcRecovered, ProcStarted, ProcStuck
 from services.dispatcher import decide, kernel
 from services.dispatcher.answers import Complaint
+from services.dispatcher.brake import Brake
 from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Case, Rules
 from services.dispatcher.evidence import Scene
@@ -67,6 +68,11 @@ class Watch:
     def verdict_at(self, case: Case) -> float:
         """Tell when a case convicts, if it stays as it is and the brake is off."""
         return max(decide.verdict_at(case, self._rules), self._no_verdict_before)
+
+    @property
+    def brake(self) -> Brake:
+        """Tell where the brake stands."""
+        return self._brakeman.brake
 
     def after_gap(self, now: float, lost: float) -> None:
         """Watch anew after `lost` seconds without a look; perhaps nobody else could work either."""
