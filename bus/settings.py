@@ -161,6 +161,8 @@ class MoveSettings(Section, frozen=True, kw_only=True):
     """Tenants that may come at once after a while in which none came."""
     connections: Annotated[int, Meta(ge=1)] = 1
     """Connections that a tenant needs: nobody is sent where fewer are left."""
+    confirm_within: Positive = 3.0
+    """Seconds that an application has to use another database once it is told; after that it is replaced."""
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

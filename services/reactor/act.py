@@ -18,6 +18,7 @@ from services.reactor.actions import (
     Publish,
     Spawn,
     SpawnFailed,
+    Switch,
     Terminate,
     TimeCame,
     WakeAt,
@@ -34,6 +35,8 @@ class Parents(Protocol):
     """What it takes to have processes: `forks.Forks`, whose answers come as news."""
 
     def spawn(self, order: Spawn, package: PackageReleased) -> None: ...
+
+    def switch(self, order: Switch) -> None: ...
 
     def terminate(self, process: Process, tenant: str) -> None: ...
 
@@ -89,7 +92,7 @@ class Act:
     def perform(self, actions: Sequence[AnyAction]) -> None:
         for action in actions:
             self._perform(action)
-        if any(isinstance(action, Spawn) for action in actions):
+        if any(isinstance(action, Spawn | Switch) for action in actions):
             self._start_next()
 
     def close(self) -> None:
@@ -105,7 +108,7 @@ class Act:
             case Publish():
                 cause = 0 if action.spontaneous else self._causes.get(tenant, 0)
                 self._causes[tenant] = self._bus.publish(action.event, cause=cause)
-            case Spawn():
+            case Spawn() | Switch():
                 self._pace.ask(action)
             case Withdraw():
                 if self._pace.withdraw(tenant):
@@ -131,14 +134,20 @@ class Act:
         del self._alarms[tenant]
         self._hear(TimeCame(tenant=tenant))
 
+    def _start(self, order: Spawn) -> None:
+        release = self.releases.get(order.release)
+        if release and release.package:
+            self._parents.spawn(order, release.package)
+        else:
+            reason = f"{order.release} was withdrawn while it waited for its start"
+            self._hear(SpawnFailed(tenant=order.tenant, reason=reason, never=False))
+
     def _start_next(self) -> None:
         while order := self._pace.take(self._loop.time()):
-            release = self.releases.get(order.release)
-            if release and release.package:
-                self._parents.spawn(order, release.package)
+            if isinstance(order, Switch):
+                self._parents.switch(order)
             else:
-                reason = f"{order.release} was withdrawn while it waited for its start"
-                self._hear(SpawnFailed(tenant=order.tenant, reason=reason, never=False))
+                self._start(order)
         if self._next_place:
             self._next_place.cancel()
         at = self._pace.look_again_at()

@@ -110,6 +110,22 @@ class BecameReady(News, frozen=True, kw_only=True):
     """The process said READY=1."""
 
     process: Process
+    switches: bool = False
+    """True when it can be told to use another database."""
+
+
+class Switched(News, frozen=True, kw_only=True):
+    """The process uses another database now, as a Switch asked for, maybe long ago."""
+
+    process: Process
+    database: str
+
+
+class NotSwitched(News, frozen=True, kw_only=True):
+    """The process cannot be told to use another database, or has not confirmed it in time."""
+
+    process: Process
+    reason: str
 
 
 class Ended(News, frozen=True, kw_only=True):
@@ -136,17 +152,21 @@ class Found(News, frozen=True, kw_only=True):
     """What it runs on: `stamp` of its Spawn, to be kept and given back as it is."""
     stopping: bool = False
     """True when it was told to stop."""
+    switches: bool = False
+    """True when it can be told to use another database."""
 
 
 class Withdrawn(News, frozen=True, kw_only=True):
-    """A Spawn was withdrawn before anybody acted on it."""
+    """A Spawn or Switch was withdrawn before anybody acted on it."""
 
 
 class TimeCame(News, frozen=True, kw_only=True):
     """The moment that a WakeAt asked for."""
 
 
-AnyNews: TypeAlias = Spawned | SpawnFailed | BecameReady | Ended | Found | Withdrawn | TimeCame
+AnyNews: TypeAlias = (
+    Spawned | SpawnFailed | BecameReady | Switched | NotSwitched | Ended | Found | Withdrawn | TimeCame
+)
 Input: TypeAlias = Heard | AnyNews
 
 
@@ -176,8 +196,19 @@ class Spawn(Action, frozen=True, kw_only=True):
     """The tenant's process that may still run meanwhile; any other forbids the start."""
 
 
+class Switch(Action, frozen=True, kw_only=True):
+    """Tell the process to use another database; answered by Switched, or by NotSwitched.
+
+    It may wait for its turn, and can be withdrawn as long as it does.
+    """
+
+    process: Process
+    database: str
+    settings: TenantSettings
+
+
 class Withdraw(Action, frozen=True, kw_only=True):
-    """Forget about the Spawn; answered by Withdrawn, or by the Spawn's own answer when it was too late."""
+    """Forget about the Spawn or Switch; answered by Withdrawn, or by its own answer when it was too late."""
 
 
 class Terminate(Action, frozen=True, kw_only=True):
@@ -210,4 +241,4 @@ class Publish(Action, frozen=True, kw_only=True):
     """True when nothing on the bus led to this, such as a crash: the chain of causes begins here."""
 
 
-AnyAction: TypeAlias = Spawn | Withdraw | Terminate | Kill | WakeAt | Forget | Publish
+AnyAction: TypeAlias = Spawn | Switch | Withdraw | Terminate | Kill | WakeAt | Forget | Publish

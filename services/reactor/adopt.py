@@ -53,7 +53,7 @@ def _process(found: Found, at: float) -> Starting | Running:
         asked=int(rest[0]) if rest and rest[0].isdigit() else 0,
         alone=found.stamp.endswith(ALONE),
     )
-    run = Run(process=found.process, target=target, port=found.port)
+    run = Run(process=found.process, target=target, port=found.port, switches=found.switches)
     return Running(run=run, since=at, adopted=True) if found.ready else Starting(run=run, since=at)
 
 

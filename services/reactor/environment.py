@@ -14,7 +14,7 @@ from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.model import Limits
 from bus.settings import Settings
-from services.reactor.actions import Spawn
+from services.reactor.actions import Spawn, Switch
 
 OURS = re.compile(
     r"TENANTBUS_.*|LISTEN_.*|WATCHDOG_.*|NOTIFY_SOCKET|MAINPID|FDSTORE|INVOCATION_ID|JOURNAL_STREAM"
@@ -32,7 +32,7 @@ def for_fork_server(settings: Settings, environ: Mapping[str, str]) -> dict[str,
     }
 
 
-def for_tenant(settings: Settings, order: Spawn, port: int, directory: Path) -> dict[str, str]:
+def for_tenant(settings: Settings, order: Spawn | Switch, port: int, directory: Path) -> dict[str, str]:
     """Put together what is this tenant's own; raises FileError."""
     env = {"TENANT": order.tenant}
     if order.database:

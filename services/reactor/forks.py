@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,14 +17,24 @@ from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.settings import Settings
 from services.reactor import environment, identity, orders, probe
-from services.reactor.actions import AnyNews, BecameReady, Ended, Found, Process, Spawn, Spawned, SpawnFailed
-from services.reactor.cgroups import Group
+from services.reactor.actions import (
+    AnyNews,
+    BecameReady,
+    Ended,
+    Found,
+    Process,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Switch,
+)
 from services.reactor.doors import Door, Doors
 from services.reactor.forkservers import ForkServers
 from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
-from services.reactor.orders import Places, ProcessFile
+from services.reactor.orders import Asked, Places, ProcessFile, RunsAlreadyError
 from services.reactor.sockets import ListeningSockets, SocketError, take_from
+from services.reactor.switches import Switches
 from services.reactor.tenantbus_fork import page
 from services.reactor.tenantbus_fork.wire import MessageTooLongError
 from services.reactor.users import UserError
@@ -32,25 +42,8 @@ from services.reactor.watched import Watched
 
 log = logging.getLogger(__name__)
 
-
 FORKING = 5.0
 """Seconds that a fork server has to fork, once it is there; it takes milliseconds."""
-
-
-class Asked(NamedTuple):
-    """A Spawn that is not answered yet."""
-
-    link: Link
-    places: Places
-    health: str | None
-    """What to ask a program that may not say when it serves."""
-    alarm: asyncio.TimerHandle
-    group: Group | None
-    """What will hold it to its limits."""
-
-
-class RunsAlreadyError(Exception):
-    """There is a process for this tenant: a second one is started only to replace it."""
 
 
 class Forks:
@@ -64,6 +57,7 @@ class Forks:
         self._isolation = Isolation(settings)
         self._doors = Doors(settings.run_dir / "http")
         self._parents = ForkServers(settings, self._hear)
+        self._switches = Switches(settings, news)
         self._asked: dict[str, Asked] = {}
         self._watched: dict[str, list[Watched]] = {}
         self._found: list[Found] = []
@@ -94,6 +88,12 @@ class Forks:
         except OSError as error:
             hopeless = isinstance(error, FileNotFoundError | PermissionError)
             self._fail(order.tenant, f"{error.strerror}: {error.filename}", never=hopeless)
+
+    def switch(self, order: Switch) -> None:
+        """Tell a process to use another database; answered by Switched or NotSwitched, or by its end."""
+        watched = self._find_watched(order.process, order.tenant)
+        if watched:
+            self._switches.tell(order, watched.link)
 
     def terminate(self, process: Process, tenant: str) -> None:
         """Send SIGTERM to exactly this process."""
@@ -136,6 +136,7 @@ class Forks:
             watched.close()
         for asked in self._asked.values():
             asked.alarm.cancel()
+        self._switches.close()
         self._parents.close()
         self._sockets.close()
 
@@ -196,7 +197,11 @@ class Forks:
             case "failed":
                 self._refused(message["tenant"], message["reason"], never=message["never"])
             case "ready":
-                self._ready(message["tenant"], _process(message))
+                self._ready(message["tenant"], _process(message), switches=message["switches"])
+            case "switched":
+                self._switches.switched(message["tenant"], _process(message), message["database"])
+            case "not switched":
+                self._switches.failed(_process(message), message["reason"])
             case "ended":
                 self._ended(speaker, message)
             case "lost":
@@ -234,12 +239,12 @@ class Forks:
             watched.places.note(ready_at=page.now())
         self._ready(watched.tenant, watched.process)
 
-    def _ready(self, tenant: str, process: Process) -> None:
+    def _ready(self, tenant: str, process: Process, *, switches: bool = False) -> None:
         watched = self._find_watched(process, tenant)
         if watched and not watched.ready:
             watched.ready = True
             self._show_foremost(tenant)
-            self._news(BecameReady(tenant=tenant, process=process))
+            self._news(BecameReady(tenant=tenant, process=process, switches=switches))
 
     def _ended(self, speaker: Link, message: Message) -> None:
         watched = self._find_watched(_process(message), message["tenant"])
@@ -266,11 +271,13 @@ class Forks:
             detail = watched.group.ran_out() if signal_name == "SIGKILL" or code is None else ""
             watched.group.remove()
         process = watched.process
+        self._switches.forget(process)
         self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
 
     def _lost(self, speaker: Link) -> None:
         """A fork server is gone: its tenants go on, and are watched without it."""
         self._parents.lose(speaker)
+        self._switches.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
         why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
         for watched in list(chain.from_iterable(self._watched.values())):
@@ -330,6 +337,7 @@ class Forks:
                 process=watched.process,
                 ready=ready,
                 stopping=watched.told_to_stop,
+                switches=told.get("switches", False),
                 **facts,
             )
         )

@@ -34,11 +34,13 @@ from services.reactor.actions import (
     Found,
     Heard,
     Input,
+    NotSwitched,
     OwnEvent,
     Process,
     Request,
     Spawned,
     SpawnFailed,
+    Switched,
     TenantEvent,
     TimeCame,
     Withdrawn,
@@ -66,6 +68,7 @@ from services.reactor.state import (
     Stopping,
     Stuck,
     Target,
+    Telling,
     Tenant,
     Wish,
     Withdrawing,
@@ -79,6 +82,8 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
             return _hear(tenant, heard.seq, heard.event, at)
         case TimeCame():
             return structs.replace(tenant, wake=None)
+        case Switched() | NotSwitched():
+            return structs.replace(tenant, state=_switched(tenant.state, heard))
         case Spawned() | SpawnFailed() | Withdrawn():
             return structs.replace(tenant, state=_answered(tenant.state, heard, at))
         case BecameReady():
@@ -95,9 +100,27 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
 
 
 def _answered(state: State, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> State:
-    if isinstance(state, Replacing):
-        return structs.replace(state, new=_reply(state.new, reply, at))
-    return _reply(state, reply, at)
+    if not isinstance(state, Replacing):
+        return _reply(state, reply, at)
+    if isinstance(state.new, Telling):
+        return structs.replace(state, new=Idle()) if isinstance(reply, Withdrawn) else state
+    return structs.replace(state, new=_reply(state.new, reply, at))
+
+
+def _switched(state: State, news: Switched | NotSwitched) -> State:
+    """Take the word of a process that serves; it counts also when it comes late."""
+    serving = state.old if isinstance(state, Replacing) else state
+    if not isinstance(serving, Running) or serving.run.process != news.process:
+        return state
+    told = isinstance(state, Replacing) and isinstance(state.new, Telling)
+    if isinstance(news, Switched):
+        target = structs.replace(serving.run.target, database=news.database)
+        serving = structs.replace(serving, run=structs.replace(serving.run, target=target))
+        return structs.replace(state, old=serving) if isinstance(state, Replacing) and not told else serving
+    if not isinstance(state, Replacing) or not told:
+        return state
+    serving = structs.replace(serving, run=structs.replace(serving.run, switches=False))
+    return structs.replace(state, old=serving, new=Idle(), reason=f"{state.reason}; {news.reason}")
 
 
 def _reply(state: Single, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> Single:
@@ -118,12 +141,16 @@ def _ready(tenant: Tenant, news: BecameReady, at: float) -> Tenant:
     state = tenant.state
     match state:
         case Starting() if state.run.process == news.process:
-            return structs.replace(tenant, state=Running(run=state.run, since=at))
+            return structs.replace(tenant, state=_serve(state.run, news, at))
         case Replacing(new=Starting() as new) if new.run.process == news.process:
             leaving = Leaving(state=state.old, reason=state.reason)
-            return structs.replace(tenant, state=Running(run=new.run, since=at), leaving=leaving)
+            return structs.replace(tenant, state=_serve(new.run, news, at), leaving=leaving)
         case _:
             return tenant
+
+
+def _serve(run: Run, news: BecameReady, at: float) -> Running:
+    return Running(run=structs.replace(run, switches=news.switches), since=at)
 
 
 def _end(tenant: Tenant, ended: Ended, at: float) -> Tenant:
@@ -146,7 +173,9 @@ def _end(tenant: Tenant, ended: Ended, at: float) -> Tenant:
 
 def _lose_old(tenant: Tenant, state: Replacing, lost: Exited | Stuck) -> Tenant:
     """Go on without the one that served: its successor, if one is on the way, is all there is now."""
-    if isinstance(state.new, Resting):
+    if isinstance(state.new, Telling):  # it has not left its database, as far as anybody knows
+        tenant = structs.replace(tenant, database=lost.run.target.database)
+    if isinstance(state.new, Resting | Telling):
         return structs.replace(tenant, state=lost)
     return structs.replace(tenant, state=state.new, leaving=Leaving(state=lost, reason=state.reason))
 
@@ -277,7 +306,7 @@ def forgive(tenant: Tenant) -> Tenant:
     return structs.replace(tenant, state=free, record=Record(restarts=tenant.record.restarts))
 
 
-def _free(state: Single) -> Single:
+def _free(state: Single | Telling) -> Single | Telling:
     return Idle() if isinstance(state, Backoff | Fatal) else state
 
 

@@ -1,7 +1,9 @@
 """What a fork server is told about a tenant that it shall start."""
 
+import asyncio
 import contextlib
 import os
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,8 +11,9 @@ from bus.events import PackageReleased
 from bus.settings import Settings
 from services.reactor import environment, tree
 from services.reactor.actions import Process, Spawn
+from services.reactor.cgroups import Group
 from services.reactor.isolation import Rights
-from services.reactor.link import Message
+from services.reactor.link import Link, Message
 from services.reactor.tenantbus_fork import page
 from services.reactor.users import User
 
@@ -114,6 +117,22 @@ class ProcessFile(msgspec.Struct, frozen=True):
     port: int
     stamp: str
     key: str
+
+
+class Asked(NamedTuple):
+    """A Spawn that is not answered yet."""
+
+    link: Link
+    places: Places
+    health: str | None
+    """What to ask a program that may not say when it serves."""
+    alarm: asyncio.TimerHandle
+    group: Group | None
+    """What will hold it to its limits."""
+
+
+class RunsAlreadyError(Exception):
+    """There is a process for this tenant: a second one is started only to replace it."""
 
 
 def private(order: Spawn, port: int, places: Places, user: User | None) -> int:

@@ -8,24 +8,29 @@ from typing import assert_never
 
 from msgspec import structs
 
-from services.reactor.actions import Terminate
+from services.reactor.actions import Publish, Switch, Terminate, Withdraw
+from services.reactor.say import moved
 from services.reactor.state import (
     Asked,
     Backoff,
     Exited,
     Failed,
     Fatal,
+    Idle,
     Killing,
     Leaving,
     Replacing,
     Resting,
     Running,
+    Single,
     Starting,
     State,
     Stopping,
     Stuck,
     Target,
+    Telling,
     Tenant,
+    Waiting,
     Withdrawing,
 )
 from services.reactor.steps import Decision, may_serve_on, step_one, stop, stopping, withdraw
@@ -46,13 +51,15 @@ def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
 
 def deadline(tenant: Tenant, shared: Shared) -> float | None:
     """Tell when to look at a tenant again though nothing was heard."""
-    states = [tenant.state.new if isinstance(tenant.state, Replacing) else tenant.state]
+    states: list[State | Telling] = [
+        tenant.state.new if isinstance(tenant.state, Replacing) else tenant.state
+    ]
     if tenant.leaving:
         states.append(tenant.leaving.state)
     return min(filter(None, (_deadline(state, shared) for state in states)), default=None)
 
 
-def _deadline(state: State, shared: Shared) -> float | None:
+def _deadline(state: State | Telling, shared: Shared) -> float | None:
     match state:
         case Starting():
             return state.since + shared.defaults.start_timeout
@@ -97,20 +104,24 @@ def _replace(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Deci
     goal = aim(tenant, shared, held)
     if not may_serve_on(goal):
         return _stop_both(tenant, both, goal, shared, at)
+    if isinstance(both.new, Telling):
+        return _await_answer(tenant, both, both.new, goal)
     if goal == held:
         return _call_off(tenant, both, goal, shared, at)
+    if isinstance(goal, Target) and isinstance(both.new, Idle | Waiting) and _can_be_told(both.old, goal):
+        return _tell(tenant, both, goal)
     if isinstance(both.new, Resting):
         if tenant.leaving:  # there is never a third process
             return Decision(tenant)
         fresh = aim(tenant, shared)
         if isinstance(fresh, Target) and (fresh.alone or held.alone):
             return stop(structs.replace(tenant, state=both.old), both.old, fresh, shared, at)
-    return _step_new(tenant, both, shared, at)
+    return _step_new(tenant, both, both.new, shared, at)
 
 
-def _step_new(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Decision:
-    one = structs.replace(tenant, state=both.new)
-    return _with_new(both, step_one(one, both.new, shared, at, both.old.run.process))
+def _step_new(tenant: Tenant, both: Replacing, new: Single, shared: Shared, at: float) -> Decision:
+    one = structs.replace(tenant, state=new)
+    return _with_new(both, step_one(one, new, shared, at, both.old.run.process))
 
 
 def _with_new(both: Replacing, decision: Decision) -> Decision:
@@ -122,6 +133,8 @@ def _with_new(both: Replacing, decision: Decision) -> Decision:
 def _stop_both(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: float) -> Decision:
     """Stop the old process; the new one, if there is one, is then all that there is."""
     stopped, actions = stop(tenant, both.old, goal, shared, at)
+    if isinstance(both.new, Telling):
+        return Decision(stopped, [*actions, Withdraw(tenant=tenant.name)])
     if isinstance(both.new, Resting | Exited | Failed):
         return Decision(stopped, actions)
     assert isinstance(stopped.state, Stopping)  # noqa: S101
@@ -138,6 +151,36 @@ def _call_off(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: fl
         case Starting() | Running():
             return _with_new(both, stop(one, new, goal, shared, at))
         case Withdrawing() | Stuck() | Stopping() | Killing():
-            return _step_new(tenant, both, shared, at)
+            return _step_new(tenant, both, new, shared, at)
         case _:
             return Decision(structs.replace(tenant, state=both.old, database=both.old.run.target.database))
+
+
+# ---------------------------------------------------------------- in place
+
+
+def _can_be_told(old: Running, goal: Target) -> bool:
+    """Tell whether another database is all that is wanted, and the process takes one."""
+    return old.run.switches and goal == structs.replace(old.run.target, database=goal.database)
+
+
+def _tell(tenant: Tenant, both: Replacing, goal: Target) -> Decision:
+    """Have the process that serves use another database, since it has asked to be told."""
+    run = both.old.run
+    event = moved(tenant, run, goal.database, both.reason, run.process.pid)
+    switch = Switch(
+        tenant=tenant.name, process=run.process, database=goal.database, settings=tenant.wish.settings
+    )
+    told = structs.replace(both, new=Telling(target=goal))
+    return Decision(
+        structs.replace(tenant, state=told, database=goal.database),
+        [Publish(tenant=tenant.name, event=event), switch],
+    )
+
+
+def _await_answer(tenant: Tenant, both: Replacing, telling: Telling, goal: Aim) -> Decision:
+    """Wait for the answer, which comes in any case; what is not wanted any more is withdrawn."""
+    if telling.withdrawn or goal == telling.target:
+        return Decision(tenant)
+    withdrawn = structs.replace(both, new=structs.replace(telling, withdrawn=True))
+    return Decision(structs.replace(tenant, state=withdrawn), [Withdraw(tenant=tenant.name)])

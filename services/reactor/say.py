@@ -32,6 +32,7 @@ from services.reactor.state import (
     Stopped,
     Stopping,
     Stuck,
+    Telling,
     Tenant,
     Waiting,
     Withdrawing,
@@ -77,6 +78,8 @@ def _say_new(both: Replacing, facts: dict[str, Any]) -> OwnEvent | None:
             return ProcReplaceFailed(**facts, **_failure(new))
         case Starting() as new:
             return _alive(new, facts | _about(new.run) | {"reason": both.reason})
+        case Telling():
+            return None
         case new:
             return _say_one(new, facts)
 

@@ -34,6 +34,8 @@ class Run(Struct, frozen=True, kw_only=True):
     process: Process
     target: Target
     port: int
+    switches: bool = False
+    """True when it can be told to use another database."""
 
 
 # ---------------------------------------------------------------- states without a process
@@ -206,13 +208,22 @@ Single: TypeAlias = Resting | Asked | Withdrawing | Alive | Ended
 # ---------------------------------------------------------------- states with two processes
 
 
+class Telling(Struct, frozen=True, kw_only=True):
+    """The process that serves is asked to use another database itself; no answer yet."""
+
+    target: Target
+    withdrawn: bool = False
+    """True when it shall stay as it is after all, if it has not been told yet."""
+
+
 class Replacing(Struct, frozen=True, kw_only=True):
     """The process serves until its successor does, whose course is that of any process."""
 
     shown: ClassVar[str] = "RUNNING"
 
     old: Running
-    new: Single
+    new: Single | Telling
+    """The successor; none is needed for a process that takes another database itself."""
     reason: str
 
 

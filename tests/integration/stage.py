@@ -47,7 +47,7 @@ url = "sqlite:///db2"
 """
 
 APPLICATION = """
-import os, signal, time
+import asyncio, os, signal, time
 from tornado.web import Application, RequestHandler
 
 
@@ -55,6 +55,13 @@ class Who(RequestHandler):
     def get(self):
         database = os.environ.get("DATABASE_URL", "")
         self.write({"pid": os.getpid(), "database": database, "mood": os.environ.get("MOOD")})
+
+
+async def change(url):
+    if os.environ["MOOD"] == "switch badly":
+        raise ZeroDivisionError
+    if os.environ["MOOD"] == "switch never":
+        await asyncio.sleep(60)
 
 
 def make_app(tenant):
@@ -67,6 +74,8 @@ def make_app(tenant):
         time.sleep(60)
     if mood == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if mood.startswith("switch"):
+        tenant.on_database_change(change)
     return Application([("/.*", Who)])
 """
 

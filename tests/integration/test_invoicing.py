@@ -140,6 +140,35 @@ def test_the_label_of_a_database_holds_no_password() -> None:
     assert Database("mysql://me:secret@db.example:3307/shop", "acme").label == "db.example:3307/shop"
 
 
+def test_a_switch_counts_for_all_that_begins_from_then_on(store: Store, tmp_path: Path) -> None:
+    store.add_product("Bolt", 120)
+    began, may_end = threading.Event(), threading.Event()
+
+    def sell_slowly() -> None:
+        with store.database.transaction(write=True) as connection:
+            began.set()
+            may_end.wait()
+            values = ("slow", "0123456789ab", "Nut", 5)
+            connection.run("INSERT INTO product (tenant, id, name, price) VALUES (?, ?, ?, ?)", *values)
+
+    def connections() -> int:
+        return len([held for held in store.database._all if held.connection])
+
+    with ThreadPoolExecutor(1) as pool:
+        selling = pool.submit(sell_slowly)
+        began.wait()
+        assert connections() == 2
+        store.database.switch(f"sqlite:///{tmp_path / 'other.db'}")
+        assert connections() == 1  # the one that works
+        assert store.products() == []
+        store.add_product("Washer", 3)
+        may_end.set()
+        selling.result()
+        assert connections() == 1
+        assert store.database.label == "other.db"
+        assert [item.name for item in pool.submit(store.products).result()] == ["Washer"]
+
+
 @pytest.mark.parametrize(
     ("text", "cents"), [("12.34", 1234), ("12,3", 1230), (" 7 ", 700), ("0", 0), ("0.29", 29), ("1e2", 10000)]
 )
@@ -158,6 +187,9 @@ class Acme(NamedTuple):
     name: str = "acme"
     release: str = "invoicing-1.0.0"
     plan: str = "paid"
+
+    def on_database_change(self, callback: Callable[[str], object]) -> None:
+        """This tenant's never changes."""
 
 
 class Browser:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+from array import array
+from typing import NamedTuple
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 _SPACE = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 16)
@@ -22,20 +25,41 @@ def listen(name: str) -> socket.socket:
     return receiver
 
 
-def receive(receiver: socket.socket) -> tuple[int, dict[str, str]]:
-    """Take one datagram: the sender's pid and what it says; raises BlockingIOError when there is none.
+class Letter(NamedTuple):
+    """One datagram, and what the kernel says about it."""
+
+    pid: int
+    """The sender's."""
+    data: bytes
+    address: bytes | str | None
+    """Where an answer would reach the sender, if it has bound its socket."""
+    descriptors: list[int]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def receive(receiver: socket.socket) -> tuple[int, dict[str, str], bytes | str | None]:
+    """Take one datagram: the sender's pid, what it says, its address; raises BlockingIOError for none.
 
     Descriptors that came along are closed, which is also the whole answer to BARRIER=1.
     """
-    data, ancillary, _, _ = receiver.recvmsg(DATAGRAM_MAX, _SPACE, socket.MSG_CMSG_CLOEXEC)
-    pid = 0
+    letter = take(receiver)
+    letter.close()
+    return letter.pid, parse(letter.data), letter.address
+
+
+def take(receiver: socket.socket) -> Letter:
+    """Take one datagram with its descriptors, which are the caller's then; raises BlockingIOError."""
+    data, ancillary, _, address = receiver.recvmsg(DATAGRAM_MAX, _SPACE, socket.MSG_CMSG_CLOEXEC)
+    pid, descriptors = 0, array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
         elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            for (descriptor,) in struct.iter_unpack("i", content[: len(content) // 4 * 4]):
-                os.close(descriptor)
-    return pid, parse(data)
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return Letter(pid, data, address, list(descriptors))
 
 
 def parse(data: bytes) -> dict[str, str]:
@@ -50,11 +74,13 @@ def _address(name: str) -> str:
 
 def send(message: str) -> None:
     """Tell our parent, if it listens; a parent that is gone is nobody to tell."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        try:
+        send_by(sender, message)
+
+
+def send_by(sender: socket.socket, message: str) -> None:
+    """Like `send`, with a socket of one's own."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError):
             sender.sendto(message.encode(), _address(address))
-        except OSError:
-            return

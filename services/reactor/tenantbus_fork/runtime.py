@@ -20,6 +20,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from . import kernel, notify, page
 from .application import MakeApp
 from .serving import CountingServer, Score, ScoringSelector
+from .tenant import Tenant
 
 NEVER = 3
 """Exit code of a tenant that can never start as things are."""
@@ -35,20 +36,6 @@ LAST_WORDS = 1.0
 
 SILENCE = 1.0
 """Seconds that a connection accepted just before the end has to ask; a successor serves meanwhile."""
-
-
-class Tenant:
-    """What make_app gets."""
-
-    def __init__(self, order: dict[str, Any]) -> None:
-        self.name: str = order["tenant"]
-        self.release: str = order["release"]
-        """app-version."""
-        self.plan: str = order["plan"]
-        """"paid" or "free"."""
-        self.settings: dict[str, str] = order["settings"]
-        """[env] of tenant.toml."""
-        self.database_url: str = order["env"].get("DATABASE_URL", "")
 
 
 def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
@@ -88,7 +75,8 @@ def exit_code(end: SystemExit) -> int:
 async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) -> None:
     asked_to_stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
-    application = make_app(Tenant(order))
+    tenant, identity = Tenant(order), _identity(order)
+    application = make_app(tenant)
     if inspect.isawaitable(application):
         application = await application
     if not isinstance(application, HTTPServerConnectionDelegate):
@@ -96,14 +84,22 @@ async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) 
     if not logging.getLogger().handlers:  # the application has no opinion of its own
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     server = CountingServer(application, xheaders=True)
-    server.count(Score(numbers), _identity(order))
+    server.count(Score(numbers), identity)
     for number in range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]):
         listener = socket.socket(fileno=number)
         listener.setblocking(False)
         server.add_socket(listener)
-    notify.send("READY=1")
+    mailbox = tenant.open_mailbox()
+    if mailbox:
+        mailbox.say_ready()
+    else:
+        notify.send("READY=1")
+    following = asyncio.ensure_future(tenant.follow(identity))
     await asked_to_stop.wait()
     notify.send("STOPPING=1")
+    following.cancel()
+    if mailbox:
+        mailbox.close()
     await _finish(server, server.score)
 
 

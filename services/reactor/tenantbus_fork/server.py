@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from . import kernel, notify, page, wire
+from . import kernel, mailbox, notify, page, wire
 from .child import Birth
 from .ward import Ward
 
@@ -136,6 +136,8 @@ class ForkServer:
         verb = message.pop("ask")
         if verb == "spawn":
             self._spawn(message, descriptors)
+        elif verb == "switch":
+            self._switch(message, descriptors)
         elif verb == "served":
             self._became_ready(message)
         elif verb == "heard":
@@ -214,12 +216,15 @@ class ForkServer:
         self._by_pid[pid] = ward
         self._wards.setdefault(ward.tenant, []).append(ward)
         page.begin(score, pid, ward.started)
-        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
-        _write_down(order["process_file"], json.dumps(known))
+        self._write_down(ward)
         self._say(say="spawned", **ward.identity())
         with contextlib.suppress(BrokenPipeError):  # it was killed before it began
             os.write(go, b"!")  # what runs has been written down and told: nobody runs unknown
         os.close(go)
+
+    def _write_down(self, ward: Ward) -> None:
+        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
+        _write_file(ward.file, json.dumps(known))
 
     def _let_go(self) -> None:
         """In a child: nothing of the fork server's may be closed, or called, by accident later."""
@@ -230,6 +235,19 @@ class ForkServer:
         for ours in (self._listener, self._notify, self._wake, self._wake_up, self._peer):
             if ours:
                 ours.detach()
+
+    def _switch(self, message: Message, descriptors: list[int]) -> None:
+        """Pass on, unread, where a tenant's next database is."""
+        ward = self._by_pid.get(message["pid"])
+        if ward:  # the end of one that is gone has been told
+            ward.told = message["database"]
+            try:
+                mailbox.tell(self._notify, ward.mailbox, ward.told, descriptors[0])
+            except OSError as error:
+                reason = f"it cannot be told: {error.strerror}"
+                self._say(say="not switched", **ward.identity(), reason=reason)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def _became_ready(self, message: Message) -> None:
         ward = self._by_pid.get(message["pid"])
@@ -287,11 +305,13 @@ class ForkServer:
     def _hear_tenants(self, _: int) -> None:
         for _turn in range(PATIENCE):
             try:
-                pid, said = notify.receive(self._notify)
+                pid, said, address = notify.receive(self._notify)
             except BlockingIOError:
                 return
             ward = self._ancestor(pid)
             if ward:
+                if ward.pid == pid and mailbox.SUBSCRIBED in said:
+                    ward.mailbox = address
                 self._note(ward, said)
 
     def _ancestor(self, pid: int) -> Ward | None:
@@ -306,7 +326,14 @@ class ForkServer:
     def _note(self, ward: Ward, said: dict[str, str]) -> None:
         if said.get("READY") == "1" and not ward.ready:
             self._became_ready({"pid": ward.pid})
-            self._say(say="ready", **ward.identity())
+            self._say(say="ready", **ward.identity(), switches=ward.mailbox is not None)
+        if ward.told and said.get(mailbox.SWITCHED) == ward.told:
+            ward.facts["database"] = ward.told
+            self._write_down(ward)
+            self._say(say="switched", **ward.identity(), database=ward.told)
+        if mailbox.NOT_SWITCHED in said:
+            reason = f"it raised {said.get(mailbox.REASON)}, see its log"
+            self._say(say="not switched", **ward.identity(), reason=reason)
         if said.get("WATCHDOG_USEC", "").isdigit():
             ward.watchdog = int(said["WATCHDOG_USEC"])
         if said.get("WATCHDOG") == "1":
@@ -338,7 +365,7 @@ def _high(ours: socket.socket) -> socket.socket:
     return moved
 
 
-def _write_down(file: str, text: str) -> None:
+def _write_file(file: str, text: str) -> None:
     """Write a file about a tenant that outlives its fork server; a reader sees all of it or none."""
     draft = Path(f"{file}.new")
     try:

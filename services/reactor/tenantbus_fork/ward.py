@@ -15,6 +15,7 @@ class Ward:
     def __init__(self, order: dict[str, Any], score: int, sockets: list[int], pid: int) -> None:
         self.tenant: str = order["tenant"]
         self.facts = {key: order[key] for key in ("release", "database", "port", "stamp", "key")}
+        self.file: str = order["process_file"]
         self.watchdog: int = order["watchdog"]
         """WATCHDOG_USEC; counts from the first beat on, since many programs send none."""
         self.score, self.sockets = score, sockets
@@ -22,13 +23,23 @@ class Ward:
         """0 when the process has ended."""
         self.started = kernel.started(pid)
         self.ready = False
+        self.mailbox: bytes | str | None = None
+        """Where its process can be told of another database; None when it has not asked for that."""
+        self.told = ""
+        """The database that it was told of last."""
         self.exit: dict[str, Any] | None = None
 
     def identity(self) -> dict[str, Any]:
         return {"tenant": self.tenant, "pid": self.pid, "started": self.started}
 
     def described(self) -> dict[str, Any]:
-        return {**self.identity(), **self.facts, "ready": self.ready, "exit": self.exit}
+        return {
+            **self.identity(),
+            **self.facts,
+            "ready": self.ready,
+            "exit": self.exit,
+            "switches": self.mailbox is not None,
+        }
 
     def end(self, code: int, status: int) -> dict[str, Any]:
         """Take down, and give, how the process ended: `code` and `status` as waitid(2) tells them."""

@@ -1,5 +1,6 @@
 """The application: make_app(tenant) is what tenantbus asks for."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -24,11 +25,13 @@ class Tenant(Protocol):
     def plan(self) -> str: ...
     @property
     def database_url(self) -> str: ...
+    def on_database_change(self, callback: Callable[[str], object]) -> None: ...
 
 
 def make_app(tenant: Tenant) -> Application:
     """Give one tenant's application. Threads and connections come with the first request that needs them."""
     database = Database(tenant.database_url, tenant.name)
+    tenant.on_database_change(database.switch)
     identifier = "([0-9a-f]{12})"
     return Application(
         [

@@ -135,14 +135,32 @@ class MariaDb:
             self._connection.close()
 
 
+class Held:
+    """What one thread has: a connection while it works, and the lock that says when it does."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.url = ""
+        """Where the connection leads to."""
+        self.connection: Connection | None = None
+
+    def drop(self) -> None:
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+
 class Database:
-    """Opens connections when they are first needed, one a thread, and anew when they were lost."""
+    """Opens connections when they are first needed, one a thread, and anew when they were lost.
+
+    `switch` may be called from any thread at any time: transactions that have begun go on where they are.
+    """
 
     def __init__(self, url: str, tenant: str) -> None:
         self._url = url
         self._tenant = tenant
         self._own = threading.local()
-        self._all: set[Connection] = set()
+        self._all: list[Held] = []
 
     @property
     def label(self) -> str:
@@ -152,51 +170,66 @@ class Database:
         parts = urlsplit(self._url)
         return f"{parts.hostname}:{parts.port or 3306}{parts.path}"
 
+    def switch(self, url: str) -> None:
+        """Use another database for all that begins from now on; connections to the old one are closed."""
+        self._url = url
+        for held in self._all:
+            if held.lock.acquire(blocking=False):  # one that works closes its own when it is done
+                held.drop()
+                held.lock.release()
+
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[Connection]:
         """Do all or nothing; raises UnavailableError when the database does not answer."""
-        try:
-            connection = self._begin(write=write)
+        held = self._held()
+        with held.lock:
             try:
-                yield connection
-                connection.commit()
-            except BaseException:
-                with suppress(*LOST):
-                    connection.rollback()
-                raise
-        except LOST as error:
-            self._drop()
-            raise UnavailableError("The database does not answer; please try again in a moment.") from error
+                connection = self._begin(held, write=write)
+                try:
+                    yield connection
+                    connection.commit()
+                except BaseException:
+                    with suppress(*LOST):
+                        connection.rollback()
+                    raise
+            except LOST as error:
+                held.drop()
+                raise UnavailableError(
+                    "The database does not answer; please try again in a moment."
+                ) from error
+            finally:
+                if held.url != self._url:
+                    held.drop()
 
-    def _begin(self, *, write: bool) -> Connection:
+    def _held(self) -> Held:
+        if not hasattr(self._own, "held"):
+            self._own.held = Held()
+            self._all.append(self._own.held)
+        held: Held = self._own.held
+        return held
+
+    def _begin(self, held: Held, *, write: bool) -> Connection:
         """Begin on this thread's connection; when that was lost since its last use, on a new one."""
-        used: Connection | None = getattr(self._own, "connection", None)
-        if used:
+        if held.url != self._url:
+            held.drop()
+        if held.connection:
             try:
-                used.begin(self._tenant, write=write)
+                held.connection.begin(self._tenant, write=write)
             except LOST:
-                self._drop()
+                held.drop()
             else:
-                return used
-        connection = self._own.connection = self._open()
-        self._all.add(connection)
+                return held.connection
+        held.url = self._url
+        held.connection = connection = self._open(held.url)
         connection.prepare(self._tenant)
         connection.begin(self._tenant, write=write)
         return connection
 
-    def _open(self) -> Connection:
-        if self._url.startswith(SQLITE):
-            return Sqlite(self._url.removeprefix(SQLITE))
-        return MariaDb(self._url)
-
-    def _drop(self) -> None:
-        connection: Connection | None = getattr(self._own, "connection", None)
-        if connection:
-            self._own.connection = None
-            self._all.discard(connection)
-            connection.close()
+    @staticmethod
+    def _open(url: str) -> Connection:
+        return Sqlite(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else MariaDb(url)
 
     def close(self) -> None:
         """Close the connections of all threads, which must be idle."""
-        while self._all:
-            self._all.pop().close()
+        for held in self._all:
+            held.drop()

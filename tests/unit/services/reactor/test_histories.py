@@ -138,6 +138,26 @@ def becomes_ready(world: World) -> None:
     world.hear()
 
 
+def subscribes(world: World) -> None:
+    """Have all processes from now on take another database without being replaced."""
+    world.switching = True
+
+
+def told(world: World) -> None:
+    """Let the process that is asked to switch do so; nobody has heard of it yet."""
+    world.begin(ACME)
+
+
+def does_not_switch(world: World) -> None:
+    world.fail(ACME)
+    world.hear()
+
+
+def switches_late(world: World) -> None:
+    world.hang(ACME)
+    world.hear()
+
+
 def a_minute(world: World) -> None:
     world.wait(60.0)
 
@@ -151,6 +171,8 @@ BASE: tuple[Step, ...] = (release("1.0"), up("db1"), up("db2"))
 RUNNING: tuple[Step, ...] = (*BASE, added(), calm)
 ALONE = release("1.0", overlap=False)
 OTHERS = modified(env={"A": "1"})
+ON_DB1: tuple[Step, ...] = (subscribes, release("1.0"), up("db1"), added(), calm, up("db2"))
+TELLING: tuple[Step, ...] = (*ON_DB1, down("db1"))
 REPLACING: tuple[Step, ...] = (*RUNNING, OTHERS, spawned)
 DRAINING: tuple[Step, ...] = (*RUNNING, turns_deaf, OTHERS, spawned, becomes_ready)
 
@@ -261,6 +283,30 @@ HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
         "RUNNING",
     ),
     "reactor_killed_and_stop": ((*REPLACING, turns_deaf, STOP, reactor_killed), "STOPPED"),
+    "told": ((*TELLING, calm), "RUNNING"),
+    "told_and_crash": ((*TELLING, crash), "RUNNING"),
+    "told_and_stopped": ((*TELLING, STOP, calm), "STOPPED"),
+    "told_and_restarted": ((*TELLING, RESTART, calm), "RUNNING"),
+    "told_and_changed": ((*TELLING, OTHERS, calm), "RUNNING"),
+    "told_and_deleted": ((*TELLING, DELETED, calm), "STOPPED"),
+    "told_and_stuck": ((*TELLING, stuck, calm), "RUNNING"),
+    "told_and_called_off": ((*TELLING, up("db1"), calm), "RUNNING"),
+    "told_and_called_off_late": ((*TELLING, told, up("db1"), calm), "RUNNING"),
+    "told_and_called_off_and_told_again": ((*TELLING, up("db1"), down("db1"), calm), "RUNNING"),
+    "told_in_vain": ((*TELLING, down("db2"), calm), "WAITING"),
+    "told_too_late": ((*TELLING, told, down("db2"), calm), "WAITING"),
+    "told_and_does_not_switch": ((*TELLING, does_not_switch, calm), "RUNNING"),
+    "told_and_switches_late": ((*TELLING, switches_late, calm), "RUNNING"),
+    "told_and_switches_late_and_successor_fails": (
+        (*TELLING, switches_late, cannot_spawn, calm),
+        "RUNNING",
+    ),
+    "reactor_killed_while_it_is_told": ((*TELLING, reactor_killed), "RUNNING"),
+    "reactor_killed_after_it_was_told": ((*TELLING, told, reactor_killed), "RUNNING"),
+    "told_alone": (
+        (subscribes, ALONE, up("db1"), added(), calm, up("db2"), down("db1"), calm),
+        "RUNNING",
+    ),
     "a_stable_minute": ((*RUNNING, crash, crash, a_minute, calm, a_minute, crash), "RUNNING"),
 }
 

@@ -14,6 +14,7 @@ from bus.events import (
     DbUndrainRequested,
     DbUp,
     ProcMoved,
+    ProcReady,
     UserAdded,
 )
 from bus.model import TenantSettings
@@ -26,9 +27,9 @@ def verdict(database: str, word: str) -> AnyEvent:
     return (DbUp if word == UP else DbDown)(database=database, reason=word)
 
 
-def world_of(tenants: int) -> World:
+def world_of(tenants: int, *, switching: bool = False) -> World:
     """Tenants that run, spread over db1 and db2, which are up."""
-    world = World()
+    world = World(switching=switching)
     world.say(release("1.0"))
     world.say(verdict("db1", UP))
     world.say(verdict("db2", UP))
@@ -56,8 +57,9 @@ def test_tenants_are_spread_evenly() -> None:
     assert spread(world_of(20)) == {"db1": 10, "db2": 10}
 
 
-def test_an_outage_moves_those_that_it_hits_and_nobody_goes_back() -> None:
-    world = world_of(20)
+@pytest.mark.parametrize("switching", [False, True])
+def test_an_outage_moves_those_that_it_hits_and_nobody_goes_back(*, switching: bool) -> None:
+    world = world_of(20, switching=switching)
     hear(world, verdict("db1", DOWN))
     assert spread(world) == {"db2": 20}
     hear(world, verdict("db1", UP))
@@ -98,10 +100,28 @@ def test_a_drain_moves_all_and_its_end_moves_nobody() -> None:
     assert spread(world) == {"db1": 1, "db2": 21}
 
 
+def test_who_takes_another_database_keeps_its_process() -> None:
+    world = world_of(20, switching=True)
+    before = {(name, program.process) for name, program in world.all()}
+    hear(world, verdict("db1", DOWN))
+    assert spread(world) == {"db2": 20}
+    assert {(name, program.process) for name, program in world.all()} == before
+    said = [event for _, event in world.journal if isinstance(event, ProcReady)][-1]
+    (move,) = [e for _, e in world.journal if isinstance(e, ProcMoved) and e.tenant == said.tenant]
+    assert (move.pid, move.serving, move.source, move.target) == (said.pid, said.pid, "db1", "db2")
+    assert said.database == "db2"
+
+
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.sampled_from([UP, DOWN]), min_size=40, max_size=100), st.integers(1, 5))
-def test_a_flapping_database_moves_each_tenant_at_most_twice(flaps: list[str], tenants: int) -> None:
-    world = world_of(tenants)
+@given(
+    flaps=st.lists(st.sampled_from([UP, DOWN]), min_size=40, max_size=100),
+    tenants=st.integers(1, 5),
+    switching=st.booleans(),
+)
+def test_a_flapping_database_moves_each_tenant_at_most_twice(
+    *, flaps: list[str], tenants: int, switching: bool
+) -> None:
+    world = world_of(tenants, switching=switching)
     for word in flaps:
         world.say(verdict("db1", word))
         world.deliver(0)

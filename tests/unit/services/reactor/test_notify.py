@@ -28,7 +28,7 @@ def test_the_kernel_says_who_sent_it(short_dir: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("NOTIFY_SOCKET", str(short_dir / "n"))
     with notify.listen(str(short_dir / "n")) as receiver:
         notify.send("READY=1")
-        assert notify.receive(receiver) == (os.getpid(), {"READY": "1"})
+        assert notify.receive(receiver) == (os.getpid(), {"READY": "1"}, None)
         with pytest.raises(BlockingIOError):
             notify.receive(receiver)
     notify.send("READY=1")  # nobody listens: no error

@@ -2,7 +2,7 @@
 
 from bus.model import Plan, TenantSettings
 from bus.settings import MoveSettings
-from services.reactor.actions import Spawn
+from services.reactor.actions import Process, Spawn, Switch
 from services.reactor.pace import SLOT, Pace
 
 MOVES = MoveSettings(rate=2.0, burst=3)
@@ -122,3 +122,24 @@ def test_who_has_a_token_to_come_needs_a_place_as_well() -> None:
     pace.leave("c")
     assert pace.look_again_at() == 0.5
     assert take_all(pace) == []
+
+
+def switch(tenant: str, to: str, plan: Plan = "free") -> Switch:
+    settings = TenantSettings(package="shop", plan=plan)
+    process = Process(pid=1, started=1, boot="b")
+    return Switch(tenant=tenant, process=process, database=to, settings=settings)
+
+
+def test_who_is_only_told_needs_a_token_and_no_place() -> None:
+    pace = Pace(1, MOVES)
+    pace.ask(order("a"))
+    assert take_all(pace) == ["a"]
+    pace.ask(order("b", to="db2"))
+    for tenant in (switch("c", "db2"), switch("d", "db2", "paid"), switch("e", "db2"), switch("f", "db2")):
+        pace.ask(tenant)
+    assert take_all(pace) == ["d", "c", "e"]
+    assert pace.look_again_at() == 0.5
+    assert take_all(pace, 0.5) == ["f"]
+    pace.leave("a")
+    assert take_all(pace, 0.5) == []
+    assert take_all(pace, 1.0) == ["b"]

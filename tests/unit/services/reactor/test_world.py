@@ -114,6 +114,7 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     lambda world, name, n: world.begin(name, deaf=n % 5 == 0),
     lambda world, name, n: world.begin(name),
     lambda world, name, n: world.fail(name, never=n % 3 == 0),
+    lambda world, name, n: world.hang(name),
     lambda world, name, n: world.ready(name),
     lambda world, name, n: world.end(name, code=n % 4, which=n),
     lambda world, name, n: world.end(name, None, "SIGSEGV", which=n),
@@ -128,8 +129,8 @@ SCRIPTS = st.lists(
 )
 
 
-def begun() -> World:
-    world = World()
+def begun(*, switching: bool) -> World:
+    world = World(switching=switching)
     world.say(release("1.0"))
     world.say(DbUp(database="db1", reason="answers"))
     world.say(DbUp(database="db2", reason="answers"))
@@ -140,9 +141,9 @@ def begun() -> World:
 
 
 @settings(max_examples=400, deadline=None)
-@given(SCRIPTS)
-def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]]) -> None:
-    world = begun()
+@given(script=SCRIPTS, switching=st.booleans())
+def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]], *, switching: bool) -> None:
+    world = begun(switching=switching)
     for act, name, n in script:
         ACTS[act](world, name, n)
     world.calm()

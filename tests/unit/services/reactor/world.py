@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from bus.events import (
     AnyEvent,
     PackageReleased,
@@ -21,12 +23,15 @@ from services.reactor.actions import (
     Heard,
     Input,
     Kill,
+    NotSwitched,
     Process,
     Publish,
     SharedEvent,
     Spawn,
     Spawned,
     SpawnFailed,
+    Switch,
+    Switched,
     TenantEvent,
     Terminate,
     TimeCame,
@@ -55,6 +60,8 @@ class Program:
     told_to_stop: bool = False
     deaf: bool = False
     """Ignores SIGTERM."""
+    switches: bool = False
+    """Has asked to be told of another database."""
 
 
 @dataclass
@@ -66,12 +73,14 @@ class World:
     journal: list[tuple[int, AnyEvent]] = field(default_factory=list)
     on_the_way: list[tuple[int, AnyEvent]] = field(default_factory=list)
     news: list[AnyNews] = field(default_factory=list)
-    orders: dict[str, Spawn] = field(default_factory=dict)
+    orders: dict[str, Spawn | Switch] = field(default_factory=dict)
     processes: dict[str, list[Program]] = field(default_factory=dict)
     ever: set[tuple[str, Process]] = field(default_factory=set)
     alarms: dict[str, float] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
+    switching: bool = False
+    """Whether the processes that begin from now on ask to be told of another database."""
     forgotten: list[str] = field(default_factory=list)
     surveyed: bool = True
     """False when the journal may not tell of everybody."""
@@ -113,29 +122,55 @@ class World:
         order = self.orders.pop(name, None)
         if order is None:
             return
+        if isinstance(order, Switch):
+            self._switch(order)
+            return
         self._check_room(order)
         pid = 100 + len(self.ever)
         process = Process(pid=pid, started=pid * 7, boot=BOOT)
         self.ever.add((name, process))
-        self.processes.setdefault(name, []).append(Program(process, order, deaf=deaf))
+        self.processes.setdefault(name, []).append(
+            Program(process, order, deaf=deaf, switches=self.switching)
+        )
         self.news.append(Spawned(tenant=name, process=process, port=0))
 
     def fail(self, name: str, *, never: bool = False) -> None:
-        if self.orders.pop(name, None):
+        order = self.orders.pop(name, None)
+        if isinstance(order, Switch):
+            self.news.append(NotSwitched(tenant=name, process=order.process, reason="it raised ValueError"))
+        elif order:
             self.news.append(SpawnFailed(tenant=name, reason="no memory", never=never))
+
+    def hang(self, name: str) -> None:
+        """Let a process that is told answer only after it was given up."""
+        order = self.orders.get(name)
+        if isinstance(order, Switch):
+            self.fail(name)
+            self._switch(order)
+
+    def _switch(self, order: Switch) -> None:
+        for program in self.processes.get(order.tenant, []):
+            if program.process == order.process and not program.told_to_stop:
+                program.order = structs.replace(program.order, database=order.database)
+                self.news.append(
+                    Switched(tenant=order.tenant, process=order.process, database=order.database)
+                )
 
     def ready(self, name: str) -> None:
         """Let the newest of its processes be ready."""
         for running in self.processes.get(name, [])[-1:]:
             if not running.ready:
                 running.ready = True
-                self.news.append(BecameReady(tenant=name, process=running.process))
+                self.news.append(BecameReady(tenant=name, process=running.process, switches=running.switches))
 
     def end(self, name: str, code: int | None = 1, signal: str = "", which: int = -1) -> None:
         """End one of its processes, the newest by default."""
         programs = self.processes.get(name)
         if programs:
             running = programs.pop(which % len(programs))
+            order = self.orders.get(name)
+            if isinstance(order, Switch) and order.process == running.process:
+                del self.orders[name]
             self.news.append(Ended(tenant=name, process=running.process, code=code, signal=signal))
 
     def _check_room(self, order: Spawn) -> None:
@@ -186,6 +221,10 @@ class World:
                 assert name not in self.orders, f"{name} was asked for twice"
                 self._check_room(action)
                 self.orders[name] = action
+            case Switch():
+                assert name not in self.orders, f"{name} was asked for twice"
+                assert (name, action.process) in self.ever, "a stranger would be told"
+                self.orders[name] = action
             case Withdraw():
                 if self.orders.pop(name, None):
                     self.news.append(Withdrawn(tenant=name))
@@ -230,6 +269,7 @@ class World:
                 ready=running.ready,
                 stamp=order.stamp,
                 stopping=running.told_to_stop,
+                switches=running.switches,
             )
             self._learn(name, found)
         if not lose_news:
