@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus import cgroups, files, regular, toml
+from bus import cgroups, files, ports, regular, toml
 from bus.errors import FileError
 from bus.files import PACKAGE_FILE, SECRETS_FILE, TENANT_FILE
 from bus.model import TenantSettings
@@ -45,7 +45,7 @@ class Inspection:
         ]
         for directory in found:
             self._tenant(directory)
-        self._ports(len(found))
+        self._ports([directory.name for directory in found])
 
     def note(self, error: FileError) -> None:
         self.findings.append(Finding(error.file, error.line or None, error.key, error.reason))
@@ -70,11 +70,23 @@ class Inspection:
             except FileError as error:
                 self.note(error)
 
-    def _ports(self, tenants: int) -> None:
-        ports = self.settings.tenants.port_range
-        if ports and ports[1] - ports[0] + 1 < tenants:
-            count = ports[1] - ports[0] + 1
-            self._settings_error("tenants.port_range", f"has {count} ports for {tenants} tenants")
+    def _ports(self, tenants: list[str]) -> None:
+        if self.settings.tenants.port_range is None:
+            return
+        first, last = self.settings.tenants.port_range
+        count = last - first + 1
+        if count < len(tenants):
+            self._settings_error("tenants.port_range", f"has {count} ports for {len(tenants)} tenants")
+        owners = ports.owners(self.settings.tenants_dir)
+        for tenant in tenants:
+            file = ports.file(self.settings.tenants_dir, tenant)
+            port = ports.read(file)
+            owner = owners.get(port, tenant)
+            if file.exists() and not first <= port <= last:
+                reason = f"is no port of tenants.port_range, {first} to {last}; {tenant} will get a new one"
+                self.note(FileError(file, reason))
+            elif owner != tenant:
+                self.note(FileError(file, f"port {port} is that of {owner}, whose file is older"))
 
     def _settings_error(self, key: str, reason: str) -> None:
         file = Path(self.settings.file)

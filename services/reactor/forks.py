@@ -33,7 +33,7 @@ from services.reactor.forkservers import ForkServers
 from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
 from services.reactor.orders import Asked, Places, ProcessFile, RunsAlreadyError
-from services.reactor.sockets import ListeningSockets, SocketError, take_from
+from services.reactor.sockets import ClaimedError, ListeningSockets, SocketError, take_from
 from services.reactor.switches import Switches
 from services.reactor.tenantbus_fork import page
 from services.reactor.tenantbus_fork.wire import MessageTooLongError
@@ -79,10 +79,10 @@ class Forks:
         """Start a process; answered by Spawned, then BecameReady or Ended, or by SpawnFailed."""
         try:
             self._spawn(order, package)
+        except (ClaimedError, FileError, UserError, MessageTooLongError) as error:
+            self._fail(order.tenant, str(error), never=True)
         except (SocketError, RunsAlreadyError) as error:
             self._fail(order.tenant, str(error), never=False)
-        except (FileError, UserError, MessageTooLongError) as error:
-            self._fail(order.tenant, str(error), never=True)
         except KeyError:
             self._fail(order.tenant, f"the settings have no database {order.database!r}", never=True)
         except OSError as error:

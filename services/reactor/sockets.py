@@ -3,12 +3,12 @@
 import errno
 import logging
 import os
-import re
 import socket
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from bus import ports
 from bus.settings import Settings
 from services.reactor.tenantbus_fork import kernel
 
@@ -30,6 +30,10 @@ LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 class SocketError(Exception):
     """A socket cannot be had; says which, and who has it."""
+
+
+class ClaimedError(SocketError):
+    """Two tenants claim the same port: a person has to decide."""
 
 
 class Held:
@@ -58,12 +62,8 @@ class ListeningSockets:
         """Whose each port is, also of tenants that do not run."""
 
     def read_claims(self) -> None:
-        """Learn the ports that tenants have had: of two that claim the same, the older file's keeps it."""
-        files = [(file.stat().st_ctime_ns, file) for file in self._settings.tenants_dir.glob("*/run/port")]
-        for _, file in sorted(files):
-            port = _read_port(file)
-            if port:
-                self._owners.setdefault(port, file.parent.parent.name)
+        """Learn the ports that tenants have had, also of those that do not run."""
+        self._owners = ports.owners(self._settings.tenants_dir)
 
     def open(self, tenant: str, *, listen_on_port: bool, needs_port: bool) -> Held:
         """Tell the tenant's sockets, made when there are none; raises SocketError.
@@ -151,13 +151,12 @@ class ListeningSockets:
                 path.unlink(missing_ok=True)
 
     def _port_file(self, tenant: str) -> Path:
-        return self._settings.tenants_dir / tenant / "run" / "port"
+        return ports.file(self._settings.tenants_dir, tenant)
 
     def _take_port(self, tenant: str, held: Held, *, listen: bool) -> None:
         first, last = self._settings.tenants.port_range or (0, 0)
-        file = self._port_file(tenant)
-        kept = _read_port(file)
-        if kept and first <= kept <= last and self._owners.setdefault(kept, tenant) == tenant:
+        kept = self._kept_port(tenant, first, last)
+        if kept:
             held.port, held.tcp = kept, _bind_tcp(kept, listen=listen)
             return
         for port in range(first, last + 1):
@@ -169,9 +168,24 @@ class ListeningSockets:
                 continue
             held.port = port
             self._owners[port] = tenant
-            _write(file, f"{port}\n")
+            _write(self._port_file(tenant), f"{port}\n")
             return
         raise SocketError(f"no port is free in tenants.port_range, {first} to {last}")
+
+    def _kept_port(self, tenant: str, first: int, last: int) -> int:
+        """Tell the port that the tenant has had, 0 if it needs a new one; raises ClaimedError."""
+        file = self._port_file(tenant)
+        kept = ports.read(file)
+        if not first <= kept <= last:
+            if file.exists():
+                log.warning("%s: is no port from %d to %d: %s gets a new one", file, first, last, tenant)
+            return 0
+        owner = self._owners.setdefault(kept, tenant)
+        if owner != tenant:
+            raise ClaimedError(
+                f"{file}: port {kept} is that of {owner}, whose file is older; remove one of the two files"
+            )
+        return kept
 
 
 def take_from(pidfd: int) -> list[int]:
@@ -253,30 +267,23 @@ def _bind_tcp(port: int, *, listen: bool) -> socket.socket | None:
 
 
 def _held_by(port: int) -> str:
-    """Name the process that listens on a port, as far as /proc tells (proc_pid_fd(5), /proc/net/tcp)."""
-    inodes = {
-        f"socket:[{fields[9]}]"
-        for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        if Path(table).exists()
-        for fields in map(str.split, Path(table).read_text(encoding="ascii").splitlines()[1:])
-        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == LISTENING
-    }
+    """Name the process that has a port, as far as /proc tells (proc_pid_fd(5), /proc/net/tcp)."""
+    inodes: dict[str, bool] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if Path(table).exists():
+            for fields in map(str.split, Path(table).read_text(encoding="ascii").splitlines()[1:]):
+                if int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes[f"socket:[{fields[9]}]"] = fields[3] == LISTENING
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if str(link.readlink()) in inodes:
-                return f", pid {link.parts[2]} has it"
+            listens = inodes.get(str(link.readlink()))
+            name = (link.parents[1] / "comm").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:  # it ended, or is not ours to look at
             continue
+        if listens is not None:
+            how = "has it" if listens else "has a connection from it"
+            return f", pid {link.parts[2]} ({name}) {how}"
     return ""
-
-
-def _read_port(file: Path) -> int:
-    """Read a port file, written by us and never believed alone; 0 when it holds none."""
-    try:
-        text = file.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return 0
-    return int(text) if re.fullmatch(r"[0-9]{1,5}\n?", text) else 0
 
 
 def _write(file: Path, text: str) -> None:

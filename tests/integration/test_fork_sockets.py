@@ -4,11 +4,12 @@ import os
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bus.settings import load
 from services.reactor.actions import SpawnFailed
-from services.reactor.sockets import ListeningSockets, SocketError
+from services.reactor.sockets import ClaimedError, ListeningSockets, SocketError
 from tests.harness import free_ports
 from tests.integration.forking import run, stage
 
@@ -47,16 +48,37 @@ def test_of_two_that_claim_a_port_the_older_keeps_it(held: ListeningSockets, sho
         (short_dir / "tenants" / tenant / "run/port").write_text(f"{PORT + 1}\n")
         os.sync()
     held.read_claims()
-    assert (take(held, "acme"), take(held, "bolt")) == (PORT, PORT + 1)
+    with pytest.raises(
+        ClaimedError, match=f"acme/run/port: port {PORT + 1} is that of bolt, whose file is older"
+    ):
+        take(held, "acme")
+    assert take(held, "bolt") == PORT + 1
+    (short_dir / "tenants/acme/run/port").unlink()
+    assert take(held, "acme") == PORT
     assert (short_dir / "tenants/acme/run/port").read_text() == f"{PORT}\n"
     held.close()
 
 
+def test_a_port_falls_to_who_claims_it_when_its_owner_is_deleted(
+    held: ListeningSockets, short_dir: Path
+) -> None:
+    assert take(held, "bolt") == PORT
+    (short_dir / "tenants/acme/run/port").write_text(f"{PORT}\n")
+    with pytest.raises(ClaimedError):
+        take(held, "acme")
+    held.forget("bolt")
+    assert take(held, "acme") == PORT
+    held.close()
+
+
 @pytest.mark.parametrize("text", ["", "x", "80", "999999", f"-{PORT}", "\xff"])
-def test_a_port_file_is_not_believed(held: ListeningSockets, short_dir: Path, text: str) -> None:
+def test_a_port_file_is_not_believed(
+    held: ListeningSockets, short_dir: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (short_dir / "tenants/acme/run/port").write_text(text)
     held.read_claims()
     assert take(held, "acme") == PORT
+    assert f"acme/run/port: is no port from {PORT} to {PORT + 2}: acme gets a new one" in caplog.text
     held.close()
 
 
@@ -73,7 +95,8 @@ def test_a_stranger_on_a_port(short_dir: Path) -> None:
                 pinned.write_text(f"{PORT}\n")
                 here.ask("bolt")
                 failed = await here.told(SpawnFailed, "bolt")
-                assert failed.reason == f"port {PORT}: Address already in use, pid {os.getpid()} has it"
+                ours = f"pid {os.getpid()} ({psutil.Process().name()})"
+                assert failed.reason == f"port {PORT}: Address already in use, {ours} has it"
                 assert not failed.never
             assert (await here.start("bolt")).port == PORT
 

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,29 @@ def test_stale_files_and_pids_that_are_strangers_now(running: Deployment) -> Non
         all_is_as_it_was(running, since=since)
         assert stranger.process.poll() is None
         assert other.status() == psutil.STATUS_SLEEPING
+
+
+def test_ports_that_others_have_meanwhile(running: Deployment) -> None:
+    """A stranger was quicker, or a directory was copied: nobody gets another port, and the other is named."""
+    port = running.ps()["second"]["port"]
+    end_everything(running)
+    copy = running.directory / "tenants" / "copy"
+    shutil.copytree(running.directory / "tenants" / "first", copy)
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        running.start()
+        us = f"pid {os.getpid()} ({psutil.Process().name()}) has it"
+        eventually(lambda: us in running.ps()["second"]["reason"], every=0.1)
+        assert us in running.bus("why", "second")
+    eventually(lambda: running.ps()["copy"]["state"] == "FATAL", every=0.1)
+    first = running.ps()["first"]["port"]
+    assert f"port {first} is that of first, whose file is older" in running.ps()["copy"]["reason"]
+    shutil.rmtree(copy)
+    running.bus("start", "second")
+    running.ready(*SERVING)
+    assert running.ps()["second"]["port"] == port
 
 
 def test_journal_is_gone(running: Deployment) -> None:

@@ -1,5 +1,6 @@
 """`bus check` on trees of files, each with one thing wrong."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,4 +196,20 @@ def test_what_is_not_finished_is_nobodys_business(tree: Path) -> None:
     (tree / "tenants/empty").mkdir()
     put(tree / "tenants/README", "x")
     (tree / "packages/shop/current").symlink_to("1.0")
+    assert findings(tree) == []
+
+
+def test_a_port_that_two_tenants_claim_is_the_older_files(tree: Path) -> None:
+    with (tree / "tenantbus.toml").open("a") as settings:
+        settings.write("[tenants]\nport_range = [8400, 8409]\n")
+    put(tree / "tenants/bolt/tenant.toml", 'package = "shop"\n')
+    put(tree / "tenants/bolt/run/port", "8401\n")
+    os.sync()
+    file = put(tree / "tenants/acme/run/port", "8401\n")
+    reason = "port 8401 is that of bolt, whose file is older"
+    assert findings(tree) == [Finding(str(file), None, "", reason)]
+    file.write_text("8399\n")
+    (found,) = findings(tree)
+    assert found.reason == "is no port of tenants.port_range, 8400 to 8409; acme will get a new one"
+    file.write_text("8402\n")
     assert findings(tree) == []
