@@ -78,9 +78,7 @@ def _take_descriptors(birth: Birth) -> None:
 
 def _read_private(descriptor: int) -> dict[str, Any]:
     """Take what the fork server has passed on unread: in its memory, every later tenant could find it."""
-    with open(descriptor, encoding="utf-8", closefd=False) as file:
-        file.seek(0)
-        private: dict[str, Any] = json.load(file)
+    private: dict[str, Any] = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
     return private
 
 

@@ -77,6 +77,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
     """Import what tenants share; gives None when each tenant is a program of its own."""
     if not options.entry or options.exec:
         return None
+    runtime.prepare()
     try:
         application.warm_up()
         make_app = application.load(options.path, options.entry)
@@ -116,6 +117,7 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
 def _live_alone() -> int:
     """Be a tenant in an interpreter of its own."""
     order = child.read_order()
+    runtime.prepare()
     try:
         make_app = application.load(order["path"], order["entry"])
     except BrokenError as error:

@@ -8,7 +8,6 @@ import inspect
 import io
 import logging
 import os
-import random
 import signal
 import socket
 import sys
@@ -37,16 +36,23 @@ LAST_WORDS = 1.0
 SILENCE = 1.0
 """Seconds that a connection accepted just before the end has to ask; a successor serves meanwhile."""
 
+_to_stderr = logging.StreamHandler()
+"""For applications that have no opinion of their own about where to log."""
 
-def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
-    """Be the tenant; gives the exit code."""
-    kernel.set_name(order["tenant"])
-    random.seed()
+
+def prepare() -> None:
+    """Do once, before the fork, what every tenant needs: what it does itself costs memory of its own."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     faulthandler.enable()
     faulthandler.register(signal.SIGQUIT, all_threads=True)
+    _to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+
+
+def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
+    """Be the tenant; gives the exit code."""
+    kernel.set_name(order["tenant"])
     score = page.open_page(page_descriptor)
     loop = asyncio.SelectorEventLoop(ScoringSelector(score))
     asyncio.set_event_loop(loop)
@@ -74,7 +80,9 @@ def exit_code(end: SystemExit) -> int:
 
 async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) -> None:
     asked_to_stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
+    loop = asyncio.get_running_loop()
+    # loop.add_signal_handler makes an enum of all 64 signals, which costs as much as the whole loop
+    signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(asked_to_stop.set))
     tenant, identity = Tenant(order), _identity(order)
     application = make_app(tenant)
     if inspect.isawaitable(application):
@@ -82,7 +90,7 @@ async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) 
     if not isinstance(application, HTTPServerConnectionDelegate):
         raise TypeError(f"make_app gave {application!r}, which is no tornado.web.Application")
     if not logging.getLogger().handlers:  # the application has no opinion of its own
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger().addHandler(_to_stderr)
     server = CountingServer(application, xheaders=True)
     server.count(Score(numbers), identity)
     for number in range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]):

@@ -174,7 +174,8 @@ class ForkServer:
         if not self._peer:
             return
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
-        self._selector.modify(self._peer, events, self._talk)
+        if events != self._selector.get_key(self._peer).events:
+            self._selector.modify(self._peer, events, self._talk)
 
     # ------------------------------------------------------------ tenants
 
