@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def mounts(text: str) -> list[Mount]:
 
 def owned(lines: Iterable[str]) -> Iterator[tuple[frozenset[str], Path]]:
     """Tell the cgroups of proc_pid_cgroup(5)'s lines: of version 1 with controllers, of version 2 without."""
-    hierarchies = mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+    hierarchies = _own_mounts()
     for line in lines:
         _, names, path = line.split(":", 2)
         controllers = frozenset(filter(None, names.split(",")))
@@ -90,6 +91,11 @@ def owned(lines: Iterable[str]) -> Iterator[tuple[frozenset[str], Path]]:
                 if place:
                     yield controllers, place
                 break
+
+
+@cache
+def _own_mounts() -> list[Mount]:
+    return mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
 
 
 def _is_delegated(base: Path) -> bool:

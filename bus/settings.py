@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -182,7 +183,7 @@ class LogSettings(Section, frozen=True, kw_only=True):
             raise ValueError(f"keep_mb: {self.keep_mb} is less than twice max_mb, which is {self.max_mb}")
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True, dict=True):  # dict: for cached_property
     """All of tenantbus.toml."""
 
     paths: PathSettings = PathSettings()
@@ -209,23 +210,23 @@ class Settings(Section, frozen=True, kw_only=True):
         if ports and ports[0] > ports[1]:
             raise ValueError(f"tenants.port_range: {ports[0]} is above {ports[1]}")
 
-    @property
+    @cached_property
     def root(self) -> Path:
         return Path(self.file).parent
 
-    @property
+    @cached_property
     def tenants_dir(self) -> Path:
         return self.root / self.paths.tenants
 
-    @property
+    @cached_property
     def packages_dir(self) -> Path:
         return self.root / self.paths.packages
 
-    @property
+    @cached_property
     def state_dir(self) -> Path:
         return self.root / self.paths.state
 
-    @property
+    @cached_property
     def run_dir(self) -> Path:
         return self.root / self.paths.run if self.paths.run else self.state_dir / "run"
 

@@ -88,7 +88,8 @@ class Cgroups:
         except (FileNotFoundError, ProcessLookupError):  # what it was in may still tell why
             found = {Path(f"{base}{own}") for base in self._bases.values()}
         else:
-            found = {place for _, place in hierarchies.owned(line for line in lines if line.endswith(own))}
+            ours = [line for line in lines if line.endswith(own)]
+            found = {place for _, place in hierarchies.owned(ours)} if ours else set()
         existing = sorted(place for place in found if place.is_dir())
         return Group(existing) if existing else None
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import msgspec
 from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.settings import Settings
-from services.reactor import environment, identity, orders, probe
+from services.reactor import environment, identity, orders, probe, tree
 from services.reactor.actions import (
     AnyNews,
     BecameReady,
@@ -61,14 +61,19 @@ class Forks:
         self._asked: dict[str, Asked] = {}
         self._watched: dict[str, list[Watched]] = {}
         self._found: list[Found] = []
+        self._snapshot: tree.Snapshot | None = None
+        self._shown: dict[str, Process] = {}
+        """Of each tenant, which of its processes others see."""
 
     async def adopt(self) -> list[Found]:
         """Take back what runs and the sockets; what ended meanwhile is told as news right after."""
         self._sockets.read_claims()
         self._isolation.begin()
         await self._parents.find()
+        taken = {watched.places.process for watched in self._all()}
         for file in self._settings.tenants_dir.glob("*/run/process~*.json"):
-            self._adopt_orphan(file)
+            if file not in taken:
+                self._adopt_orphan(file)
         for tenant in self._watched:
             self._show_foremost(tenant)
         self._remove_leftovers()
@@ -132,7 +137,7 @@ class Forks:
 
     async def close(self) -> None:
         """Let go: fork servers and tenants run on."""
-        for watched in chain.from_iterable(self._watched.values()):
+        for watched in self._all():
             watched.close()
         for asked in self._asked.values():
             asked.alarm.cancel()
@@ -162,15 +167,11 @@ class Forks:
         alone = environment.binds_itself(package)
         held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
         message = orders.write(order, package, held.port, places, rights)
-        private = orders.private(order, held.port, places, rights.user)
-        score = places.open_page()
-        try:
+        with os.fdopen(orders.private(order, held.port, places, rights.user), "rb", 0) as private:
             parent = self._parents.of(package)
-            descriptors = [score, private, *held.descriptors]
-            parent.ask("spawn", descriptors, **message, sockets=len(held.descriptors))
-        finally:
-            os.close(score)
-            os.close(private)
+            with os.fdopen(places.make_page(), "r+b", 0) as score:
+                descriptors = [score.fileno(), private.fileno(), *held.descriptors]
+                parent.ask("spawn", descriptors, **message, sockets=len(held.descriptors))
         timeout = self._settings.tenants.start_timeout
         if parent.listed.is_set():  # it has imported what there is to import
             timeout = min(timeout, FORKING)
@@ -265,6 +266,7 @@ class Forks:
             self._show_foremost(tenant)
         else:
             del self._watched[tenant]
+            self._shown.pop(tenant, None)
             watched.places.pid.unlink(missing_ok=True)
         detail = ""
         if watched.group:
@@ -280,7 +282,7 @@ class Forks:
         self._switches.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
         why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
-        for watched in list(chain.from_iterable(self._watched.values())):
+        for watched in list(self._all()):
             if watched.link is speaker:
                 watched.lose_parent()
                 if not watched.ready:
@@ -357,10 +359,13 @@ class Forks:
     # ------------------------------------------------------------ small things
 
     def _watch(self, process: Process, places: Places, parent: Link | None) -> Watched:
-        watched = Watched(process, places, parent, self._known, self._over)
+        watched = Watched(process, places, parent, self._look, self._over)
         watched.user = partial(self._user_of_only, places.tenant)
         self._watched.setdefault(places.tenant, []).append(watched)
         return watched
+
+    def _all(self) -> Iterator[Watched]:
+        return chain.from_iterable(self._watched.values())
 
     def _user_of_only(self, tenant: str) -> int:
         """Tell a tenant's own user while its processes are all one process's; else it proves nothing."""
@@ -373,20 +378,29 @@ class Forks:
     def _show_foremost(self, tenant: str) -> None:
         """Let people and the dispatcher see the one of a tenant's processes that counts."""
         foremost = max(self._watched[tenant], key=lambda each: each.rank)
-        foremost.places.show(foremost.process.pid)
+        if self._shown.get(tenant) != foremost.process:
+            self._shown[tenant] = foremost.process
+            foremost.places.show(foremost.process.pid)
 
     def _remove_leftovers(self) -> None:
         """Remove score pages and cgroups of processes that ended while nobody looked."""
-        all_of_us = list(chain.from_iterable(self._watched.values()))
-        self._isolation.cgroups.clear({watched.places.name for watched in all_of_us})
-        kept = {watched.places.page for watched in all_of_us}
+        self._isolation.cgroups.clear({watched.places.name for watched in self._all()})
+        kept = {watched.places.page for watched in self._all()}
         for file in (self._settings.run_dir / "score").glob(".*~*"):
             if file not in kept:
                 file.unlink(missing_ok=True)
 
-    def _known(self) -> set[int]:
-        fork_servers = {parent.process.pid for parent in self._parents if parent.process}
-        return fork_servers | {each.process.pid for each in chain.from_iterable(self._watched.values())}
+    def _look(self) -> tree.Snapshot:
+        """Look at what runs: once for all who do so in one turn of the loop."""
+        if self._snapshot is None:
+            known = [each.process.pid for each in self._all()]
+            known += [parent.process.pid for parent in self._parents if parent.process]
+            self._snapshot = tree.Snapshot(known)
+            self._loop.call_soon(self._look_anew)
+        return self._snapshot
+
+    def _look_anew(self) -> None:
+        self._snapshot = None
 
     def _tell_if_gone(self, process: Process, tenant: str) -> None:
         """Whoever asks for the end of what is gone has missed its end."""

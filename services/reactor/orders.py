@@ -44,17 +44,20 @@ class Places:
         return f"{self.tenant}~{self.key}"
 
     def prepare(self) -> None:
-        """Make what a process needs; raises FileNotFoundError when the tenant's directory is gone."""
+        """Make the directories that a process needs; raises FileNotFoundError when the tenant's is gone."""
         for directory in (self.log.parent, self.pid.parent, self.data):
             directory.mkdir(mode=0o700, exist_ok=True)
-        self.page.write_bytes(bytes(page.SIZE))
-        self.page.chmod(0o600)
 
-    def open_page(self) -> int:
-        return os.open(self.page, os.O_RDWR | os.O_CLOEXEC)
+    def make_page(self) -> int:
+        """Make the process's score page; gives a descriptor of it."""
+        descriptor = os.open(self.page, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.truncate(descriptor, page.SIZE)
+        return descriptor
 
     def show(self, pid: int) -> None:
         """Let everybody take this process for the tenant's: in one step, so that there is always a page."""
+        if self._is_shown(pid):
+            return
         draft = self.shown.with_name(f".{self.shown.name}")
         with contextlib.suppress(FileNotFoundError):  # somebody has cleaned up
             draft.unlink(missing_ok=True)
@@ -64,6 +67,12 @@ class Places:
             draft = self.pid.with_name(f"{self.pid.name}.new")
             draft.write_text(f"{pid}\n", encoding="ascii")
             draft.replace(self.pid)
+
+    def _is_shown(self, pid: int) -> bool:
+        try:
+            return self.shown.samefile(self.page) and self.pid.read_text(encoding="ascii") == f"{pid}\n"
+        except FileNotFoundError:
+            return False
 
     def marks(self, process: Process) -> tree.Marks:
         """Tell how what the process has started is known."""
@@ -87,7 +96,7 @@ class Places:
     def note(self, **slots: int) -> None:
         """Write single numbers on the process's score page, if it is still there."""
         try:
-            descriptor = self.open_page()
+            descriptor = os.open(self.page, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:

@@ -41,7 +41,7 @@ def has_accepted(pid: int, name: str) -> bool:
     """
     table = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()]
     inodes = {f"socket:[{row[6]}]" for row in table if row[5] == "03" and row[7:] == [name]}
-    session = [each for each, kin in tree.living().items() if kin.session == pid]
+    session = [each for each, kin in tree.Snapshot(()).all().items() if kin.session == pid]
     return any(inodes & _descriptors(each) for each in session)
 
 

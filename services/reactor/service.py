@@ -56,7 +56,8 @@ class Reactor(Service):
             self.tenants.recall(envelope)
         self.tenants.recall_requests(head)
         found = [in_journal(each, head) for each in await self._forks.adopt()]
-        await asyncio.sleep(0)  # what ended while nobody listened is told now
+        for _ in range(2):  # what ended while nobody listened is looked into, and told
+            await asyncio.sleep(0)
         self.tenants.begin(found)
         self._events = await self.bus.subscribe(*sense.FOLLOWED, after=head)
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)

@@ -63,7 +63,8 @@ class ListeningSockets:
 
     def read_claims(self) -> None:
         """Learn the ports that tenants have had, also of those that do not run."""
-        self._owners = ports.owners(self._settings.tenants_dir)
+        if self._settings.tenants.port_range:
+            self._owners = ports.owners(self._settings.tenants_dir)
 
     def open(self, tenant: str, *, listen_on_port: bool, needs_port: bool) -> Held:
         """Tell the tenant's sockets, made when there are none; raises SocketError.

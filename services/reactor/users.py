@@ -34,6 +34,8 @@ class Users:
 
     def read_claims(self) -> None:
         """Learn the numbers that tenants have: of two that claim the same, the older file's keeps it."""
+        if not self._settings.tenants.uid_range:
+            return
         files = [
             (file.stat().st_ctime_ns, file) for file in self._settings.tenants_dir.glob(f"*/run/{UID_FILE}")
         ]

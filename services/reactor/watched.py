@@ -33,7 +33,7 @@ class Watched:
         process: Process,
         places: Places,
         link: Link | None,
-        known: Callable[[], Collection[int]],
+        look: Callable[[], tree.Snapshot],
         ended: "Callable[[Watched, int | None, str], None]",
     ) -> None:
         self.process, self.tenant, self.link = process, places.tenant, link
@@ -43,7 +43,7 @@ class Watched:
         """What holds the process to its limits."""
         self.user: Callable[[], int] = int
         """Tells the number of the user whose processes are all this one's; 0 when there is none."""
-        self._marks, self._known, self._tell = places.marks(process), known, ended
+        self._marks, self._look, self._tell = places.marks(process), look, ended
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -80,15 +80,15 @@ class Watched:
             self.end(None, "")
 
     def end(self, code: int | None, signal: str) -> None:
-        """The process is gone: see that everything is, and tell; harmless when repeated."""
+        """The process is gone: see that everything is, and tell; harmless when repeated.
+
+        That is done a moment later: all who end at once are looked for in one look.
+        """
         if self._ending:
             return
         self._ending = True
         self._unwatch()
-        if self._nothing_can_be_left():
-            self._tell(self, code, signal)
-        else:
-            self._replace_task(asyncio.create_task(self._clear(code, signal)))
+        self._replace_task(asyncio.create_task(self._clear(code, signal)))
 
     def kill(self) -> None:
         """End the process and all that it has started; tried again until that has worked."""
@@ -117,18 +117,11 @@ class Watched:
         else:
             self._timer = self._loop.call_later(GRACE, self.end, None, "")
 
-    def _nothing_can_be_left(self) -> bool:
-        if self.group and self.group.pids():
-            return False
-        parent = self.link and self.link.process
-        return bool(parent and not tree.may_have_orphans(parent.pid, self._known()))
-
     def _members(self) -> list[Process]:
         parent = self.link and self.link.process
-        others = set(self._known()) - {self.process.pid}
         held = self.group.pids() if self.group else set()
         marks = self._marks._replace(uid=self.user())
-        return tree.members(self.process, parent.pid if parent else 0, marks, others, held)
+        return tree.members(self._look(), self.process, parent.pid if parent else 0, marks, held)
 
     def _kill(self, members: Collection[Process]) -> None:
         if self.group:

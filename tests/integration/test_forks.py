@@ -277,6 +277,26 @@ def test_nothing_of_a_killed_tenant_is_left(short_dir: Path) -> None:
     run(test())
 
 
+def test_nothing_is_left_of_many_that_are_killed_at_once(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir) as here:
+            tenants = [f"acme-{number}" for number in range(8)]
+            processes = [(await here.start(tenant)).process for tenant in tenants]
+            neighbour = (await here.start("other")).process
+            theirs = json.loads(await here.get("other", "/daemons"))
+            left = [pid for tenant in tenants for pid in json.loads(await here.get(tenant, "/daemons"))]
+            for process in processes:
+                os.kill(process.pid, signal.SIGKILL)
+            for tenant in tenants:
+                assert died(await here.told(Ended, tenant)) == KILLED
+            assert not [pid for pid in left if alive(pid)]
+            assert all(alive(pid) for pid in theirs)
+            here.forks.kill(neighbour, "other")
+            await here.told(Ended, "other")
+
+    run(test())
+
+
 @pytest.mark.parametrize(("setting", "code"), [("refuse", 3), ("leave", 4)])
 def test_an_application_that_will_not_be_made(short_dir: Path, setting: str, code: int) -> None:
     async def test() -> None:

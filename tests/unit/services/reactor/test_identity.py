@@ -72,7 +72,7 @@ def test_a_process_lives_as_long_as_one_of_its_threads() -> None:
         process = identity.identify(child.pid)
         assert process
         eventually(lambda: (kernel.stat(child.pid) or [""])[0] == "Z")
-        assert child.pid in tree.living()
+        assert child.pid in tree.Snapshot(()).all()
         assert identity.send(process, signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
 

@@ -1,7 +1,10 @@
 """What belongs to a tenant's process, told by its place in the tree and by what it has inherited."""
 
 import os
+import signal
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 from services.reactor import identity, tree
@@ -12,8 +15,12 @@ MARKS = tree.Marks("acme", Path("/run/x"), Path("/run/x/score/.acme~1"), 1)
 MARKED = {"TENANT": "acme", "TENANT_PID": "1", "NOTIFY_SOCKET": "@/run/x/fork/n1"}
 
 
-def pids(main: Process, parent: int = 0) -> set[int]:
-    return {process.pid for process in tree.members(main, parent, MARKS, ())}
+def members(main: Process, fork_server: int = 0) -> list[Process]:
+    return tree.members(tree.Snapshot(()), main, fork_server, MARKS)
+
+
+def pids(main: Process, fork_server: int = 0) -> set[int]:
+    return {process.pid for process in members(main, fork_server)}
 
 
 def test_children_belong_to_it_in_whatever_session() -> None:
@@ -21,7 +28,7 @@ def test_children_belong_to_it_in_whatever_session() -> None:
         process = identity.identify(main.pid)
         assert process
         eventually(lambda: len(pids(process)) == 2)
-        tree.kill(tree.members(process, 0, MARKS, ()))
+        tree.kill(members(process))
         main.wait()
         assert pids(process) == set()
 
@@ -48,16 +55,54 @@ def test_the_number_of_a_session_alone_proves_nothing() -> None:
         recycled = Process(pid=stranger.pid, started=1, boot=identity.boot_id())
         try:
             assert pids(recycled) == set()
-            assert pids(recycled, parent=os.getpid()) == {stranger.pid}  # a child of the fork server's own
+            assert pids(recycled, fork_server=os.getpid()) == {
+                stranger.pid
+            }  # a child of the fork server's own
         finally:
             stranger.kill()
 
 
-def test_a_parent_without_strange_children_has_nothing_left_behind() -> None:
-    with subprocess.Popen(["sleep", "600"]) as child:
+def test_near_is_what_is_below_and_what_nobody_known_has_left() -> None:
+    with (
+        subprocess.Popen(["sh", "-c", "sleep 600 & wait"]) as main,
+        subprocess.Popen(["sleep", "600"]) as left,
+        subprocess.Popen(["sh", "-c", "sleep 600 & wait"]) as known,
+    ):
+        each = (main, left, known)
         try:
-            assert tree.may_have_orphans(os.getpid(), ())
-            assert not tree.may_have_orphans(child.pid, ())
+            below = {one.pid: eventually(partial(child_of, one.pid)) for one in (main, known)}
+            near = tree.Snapshot([known.pid]).near([main.pid], os.getpid())
+            assert near
+            assert near.keys() >= {main.pid, below[main.pid], left.pid}
+            assert not near.keys() & {known.pid, below[known.pid]}
         finally:
-            child.kill()
-    assert tree.may_have_orphans(2**22, ())
+            for pid in below.values():
+                os.kill(pid, signal.SIGKILL)
+            for one in each:
+                one.kill()
+
+
+def test_the_children_of_other_threads_are_near() -> None:
+    code = (
+        "import subprocess, threading as t\n"
+        "t.Thread(target=lambda: subprocess.run(['sleep', '600'])).start()\n"
+        "t.Event().wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as main:
+        try:
+            child = eventually(lambda: child_of(main.pid))
+            near = tree.Snapshot([main.pid]).near([main.pid], os.getpid())
+            assert near
+            assert child in near
+            os.kill(child, signal.SIGKILL)
+        finally:
+            main.kill()
+
+
+def test_who_has_no_fork_server_is_looked_for_everywhere() -> None:
+    assert tree.Snapshot(()).near([os.getpid()], 2**22) is None
+
+
+def child_of(pid: int) -> int:
+    children = tree.Snapshot(()).children(pid)
+    return min(children) if children else 0
