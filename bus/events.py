@@ -325,6 +325,10 @@ class ProcReplaceFailed(ProcEvent, frozen=True, kw_only=True):
     """Seconds until the next try; 0 when it is tried as soon as what it needs is there."""
 
 
+class ProcSleeping(ProcEvent, frozen=True, kw_only=True):
+    """The tenant runs on demand, and nobody demands it: its first visitor starts it."""
+
+
 class ProcStopped(ProcEvent, frozen=True, kw_only=True):
     """The tenant does not run and is not wanted to."""
 
@@ -389,6 +393,27 @@ class BrakeOn(BrakeEvent, frozen=True, kw_only=True):
 
 class BrakeOff(BrakeEvent, frozen=True, kw_only=True):
     """Tenants that do not work are ended again."""
+
+
+# ---------------------------------------------------------------- use of tenants
+
+
+class TenantEvent(Event, frozen=True, kw_only=True):
+    family: ClassVar[str] = "TENANT"
+    speaker: ClassVar[str] = "dispatcher"
+    subject_field: ClassVar[str] = "tenant"
+
+    tenant: words.TenantName
+
+
+class TenantIdle(TenantEvent, frozen=True, kw_only=True):
+    """Nobody has used a tenant on demand for as long as its `idle_stop`; said again while it still runs."""
+
+    pid: words.Pid
+    started: words.Started
+    idle_for: float
+    """Seconds since it was last seen in use."""
+    reason: words.Reason
 
 
 # ---------------------------------------------------------------- our own processes
@@ -498,6 +523,7 @@ AnyEvent: TypeAlias = (
     | ProcBackoff
     | ProcFatal
     | ProcReplaceFailed
+    | ProcSleeping
     | ProcStopped
     | ProcWaiting
     | ProcMoved
@@ -505,6 +531,7 @@ AnyEvent: TypeAlias = (
     | ProcRecovered
     | BrakeOn
     | BrakeOff
+    | TenantIdle
     | ServiceUp
     | ServiceDown
     | JournalReset

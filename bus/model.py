@@ -1,9 +1,9 @@
 """What tenant.toml and package.toml may say, as checked values; pure, so that events can carry them."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 TENANT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123 section 2.1), lower case: it becomes a host name, a directory and a socket name."""
@@ -18,7 +18,38 @@ USER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 """What the name of an account may look like: no number alone is taken for one."""
 
 Plan = Literal["paid", "free"]
-Start = Literal["always", "manual"]
+Start = Literal["always", "on-demand", "manual"]
+
+Duration: TypeAlias = float | str
+"""Seconds, or a number with its unit: "90s", "15m", "1.5h", "2d"."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def seconds(duration: Duration) -> float:
+    """Tell how long a duration is; raises ValueError for one that is none, or no time at all."""
+    length = duration
+    if isinstance(duration, str):
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([smhd])", duration)
+        if not found:
+            raise ValueError(f'{duration!r} is no duration: give seconds, or text such as "90s", "15m", "2h"')
+        length = float(found[1]) * _UNITS[found[2]]
+    assert not isinstance(length, str)  # noqa: S101  # for the type checker
+    if not 0 < length < float("inf"):
+        raise ValueError(f"{duration!r} is no time at all, or for ever")
+    return length
+
+
+def check_idle_stop(start: Start | None, idle_stop: Duration | None) -> None:
+    """Raise ValueError unless tenants that start so may be stopped when they are not used for that long."""
+    if idle_stop is None:
+        return
+    if start not in {None, "on-demand"}:
+        raise ValueError(f'idle_stop: is for start = "on-demand", and start is "{start}"')
+    try:
+        seconds(idle_stop)
+    except ValueError as error:
+        raise ValueError(f"idle_stop: {error}") from None
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +66,11 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cpu_seconds: Annotated[int, Meta(ge=1)] | None = None
     """CPU time after which the kernel ends the process, RLIMIT_CPU."""
 
+    def above(self, default: "Limits") -> "Limits":
+        """Give these limits, and where one is not given, the default's."""
+        said = {name: value for name, value in structs.asdict(self).items() if value is not None}
+        return structs.replace(default, **said)
+
 
 class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tenant.toml."""
@@ -46,9 +82,13 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     databases: tuple[str, ...] | None = None
     """Names of the databases that this tenant may use; all of them when not given."""
     start: Start | None = None
-    """"always" keeps the tenant running, "manual" starts it on `bus start` only; default: [tenants] start."""
+    """"always" keeps the tenant running, "on-demand" runs it while it is used: a visitor starts it; "manual"
+    starts it on `bus start` only. Default: that of its plan, else [tenants] start."""
+    idle_stop: Duration | None = None
+    """How long a tenant on demand runs unused, such as "15m" or 90 (seconds): requests that are being
+    answered and open websockets are use. Default: that of its plan, else [tenants] idle_stop."""
     stop_timeout: Seconds | None = None
-    """Seconds between SIGTERM and SIGKILL; default: [tenants] stop_timeout."""
+    """Seconds between SIGTERM and SIGKILL. Default: that of its plan, else [tenants] stop_timeout."""
     user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
     """The account to run as; needs a tenantbus that runs as root. Default: [tenants] user, uid_range."""
     env: dict[str, str] = {}
@@ -58,6 +98,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if self.databases is not None and not self.databases:
             raise ValueError("databases: is an empty list; leave it out to allow all")
+        check_idle_stop(self.start, self.idle_stop)
 
     @property
     def app(self) -> str:

@@ -12,7 +12,17 @@ from msgspec import Meta, Struct, structs
 
 from bus import regular, toml
 from bus.errors import FileError
-from bus.model import USER_PATTERN, Limits, Start
+from bus.model import (
+    USER_PATTERN,
+    Duration,
+    Limits,
+    Plan,
+    Seconds,
+    Start,
+    TenantSettings,
+    check_idle_stop,
+    seconds,
+)
 
 SOCKET_PATH_MAX = 107
 """Bytes that the path of a unix socket may have (unix(7): sun_path holds 108 with the final zero)."""
@@ -54,7 +64,10 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     """Defaults for every tenant; a tenant.toml may say otherwise."""
 
     start: Start = "always"
-    """"always" keeps tenants running, "manual" starts them on `bus start` only."""
+    """"always" keeps tenants running, "on-demand" runs them while they are used, "manual" starts them on
+    `bus start` only."""
+    idle_stop: Duration = "15m"
+    """How long a tenant on demand runs unused: "90s", "15m", "2h", or seconds."""
     port_range: tuple[Port, Port] | None = None
     """First and last loopback TCP port that tenants may get; without it they have unix sockets only."""
     start_timeout: Positive = 30.0
@@ -70,6 +83,46 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     own, for as long as it exists. No account is needed."""
     limits: Limits = Limits()
     """Resource limits."""
+
+    def __post_init__(self) -> None:
+        check_idle_stop(None, self.idle_stop)
+
+    def start_of(self, tenant: TenantSettings) -> Start:
+        """Tell when a tenant of these defaults runs."""
+        return tenant.start or self.start
+
+    def idle_stop_of(self, tenant: TenantSettings) -> float:
+        """Tell the seconds after which it is stopped when nobody uses it, if it runs on demand."""
+        return seconds(self.idle_stop if tenant.idle_stop is None else tenant.idle_stop)
+
+    def stop_timeout_of(self, tenant: TenantSettings) -> float:
+        """Tell the seconds that it has to end."""
+        return self.stop_timeout if tenant.stop_timeout is None else tenant.stop_timeout
+
+
+class PlanSettings(Section, frozen=True, kw_only=True):
+    """What tenants of one plan get instead of what [tenants] says; a tenant.toml may say otherwise."""
+
+    start: Start | None = None
+    """"always", "on-demand" or "manual"."""
+    idle_stop: Duration | None = None
+    """How long a tenant on demand runs unused."""
+    stop_timeout: Seconds | None = None
+    """Seconds between SIGTERM and SIGKILL."""
+    limits: Limits = Limits()
+    """Resource limits; those that are not given here are those of [tenants]."""
+
+    def __post_init__(self) -> None:
+        check_idle_stop(self.start, self.idle_stop)
+
+
+class Plans(Section, frozen=True, kw_only=True):
+    """Defaults by plan."""
+
+    paid: PlanSettings = PlanSettings()
+    """Of tenants with `plan = "paid"`."""
+    free: PlanSettings = PlanSettings()
+    """Of all others."""
 
 
 class DatabaseSettings(Section, frozen=True, kw_only=True):
@@ -189,6 +242,7 @@ class Settings(Section, frozen=True, kw_only=True, dict=True):  # dict: for cach
     paths: PathSettings = PathSettings()
     bus: BusSettings = BusSettings()
     tenants: TenantDefaults = TenantDefaults()
+    plans: Plans = Plans()
     databases: dict[str, DatabaseSettings] = {}
     checks: CheckSettings = CheckSettings()
     restart: RestartSettings = RestartSettings()
@@ -209,6 +263,16 @@ class Settings(Section, frozen=True, kw_only=True, dict=True):  # dict: for cach
         ports = self.tenants.port_range
         if ports and ports[0] > ports[1]:
             raise ValueError(f"tenants.port_range: {ports[0]} is above {ports[1]}")
+
+    def defaults_of(self, plan: Plan) -> TenantDefaults:
+        """Tell the defaults of a plan's tenants."""
+        own: PlanSettings = getattr(self.plans, plan)
+        said = {
+            name: value
+            for name in ("start", "idle_stop", "stop_timeout")
+            if (value := getattr(own, name)) is not None
+        }
+        return structs.replace(self.tenants, **said, limits=own.limits.above(self.tenants.limits))
 
     @cached_property
     def root(self) -> Path:

@@ -30,6 +30,8 @@ def advise(row: TenantRow, retry_in: float, log: str, *, invalid: bool = False) 
             ]
         case "WAITING":
             return ["It starts as soon as what it waits for is there: see `bus db` and `bus check`."]
+        case "SLEEPING":
+            return [f"Its first visitor starts it; so does `bus start {row.tenant}`."]
         case "STOPPED":
             return [f"It stays stopped. To start it: `bus start {row.tenant}`"]
         case "INVALID":

@@ -26,6 +26,7 @@ from bus.events import (
     ServiceUp,
     SettingsChanged,
     SettingsInvalid,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -46,13 +47,12 @@ def describe(event: AnyEvent) -> str:
         case UserInvalid() | PackageInvalid() | SettingsInvalid():
             return mistake(event)
         case DbEvent():
-            return f"{event.reason} ({event.latency * 1000:.0f} ms)" if event.latency else event.reason
+            return _database(event)
         case DbCaughtUp():
             return f"{event.target}: {event.reason}"
         case ServiceUp() | ServiceDown():
-            said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
-            return f"pid {event.pid}, {said}"
-        case JournalEvent() | BrakeEvent():
+            return _service(event)
+        case JournalEvent() | BrakeEvent() | TenantIdle():
             return event.reason
         case PackageReleased() | PackageWithdrawn() | UserDeleted() | SettingsChanged():
             return ""
@@ -95,7 +95,17 @@ def _asked(event: RequestEvent | DrainEvent | DbRecheckRequested | BrakeReleaseR
     return f"by {event.by}: {reason}" if reason else f"by {event.by}"
 
 
+def _database(event: DbEvent) -> str:
+    return f"{event.reason} ({event.latency * 1000:.0f} ms)" if event.latency else event.reason
+
+
+def _service(event: ServiceUp | ServiceDown) -> str:
+    said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
+    return f"pid {event.pid}, {said}"
+
+
 def _tenant(event: UserAdded | UserModified) -> str:
     settings = event.settings
     allowed = "" if settings.databases is None else f", databases {' '.join(settings.databases)}"
-    return f"{settings.package}, {settings.plan}{allowed}"
+    start = f", {settings.start}" if settings.start else ""
+    return f"{settings.package}, {settings.plan}{start}{allowed}"

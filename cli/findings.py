@@ -120,7 +120,9 @@ class Inspection:
             self.note(error)
         else:
             self.tenants += 1
-            self.controllers |= cgroups.wanted(tenant.limits)
+            self.controllers |= cgroups.wanted(
+                tenant.limits.above(self.settings.defaults_of(tenant.plan).limits)
+            )
 
     def _check_package(self, tenant: TenantSettings, file: Path, content: bytes) -> None:
         known = self.releases | self._broken

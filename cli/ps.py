@@ -24,7 +24,8 @@ from cli.world import tenants
 def ps(names: tuple[str, ...], *, json: bool) -> None:
     """Show the tenants, or those named; a name may be a pattern.
 
-    STATE is one of STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN INVALID WAITING STUCK.
+    STATE is one of STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN INVALID WAITING STUCK
+    SLEEPING (on demand).
     SINCE is when that began; RESTARTS counts the starts that nobody asked for.
     """
     rows = on_bus(load_settings(), tenants)

@@ -14,6 +14,7 @@ from bus.events import BY_TYPE, Envelope, ProcExited
 COLOURS = {
     "green": ("RUNNING", "UP"),
     "yellow": ("STARTING", "STOPPING", "BACKOFF", "WAITING", "UNKNOWN", "DEGRADED"),
+    "blue": ("SLEEPING",),
     "red": ("EXITED", "FATAL", "STUCK", "INVALID", "DOWN", "MISCONFIGURED"),
 }
 STATE_COLOUR = {state: colour for colour, states in COLOURS.items() for state in states}
@@ -28,6 +29,7 @@ EVENT_COLOUR = {
     "PROC_BACKOFF": "yellow",
     "PROC_WAITING": "yellow",
     "PROC_MOVED": "yellow",
+    "PROC_SLEEPING": "blue",
     "DB_DEGRADED": "yellow",
     "SERVICE_DOWN": "yellow",
     "PROC_EXITED": "red",

@@ -19,6 +19,7 @@ from bus.events import (
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
+    ProcSleeping,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -45,6 +46,7 @@ STATES: Mapping[type[ProcEvent], str] = {
     ProcFatal: "FATAL",
     ProcReplaceFailed: "RUNNING",
     ProcWaiting: "WAITING",
+    ProcSleeping: "SLEEPING",
     ProcStopped: "STOPPED",
 }
 """The word on screen for what a tenant's process was last said to do."""

@@ -20,6 +20,8 @@ class Sight(Struct, frozen=True, kw_only=True):
     busy_since: float = 0.0
     loops: int = 0
     requests: int = 0
+    in_flight: int = 0
+    websockets: int = 0
     beat_at: float = 0.0
     beat_every: float = 0.0
     """Seconds that may pass between two heartbeats (WATCHDOG_USEC)."""

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 from asyncio import TaskGroup
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeAlias
@@ -42,6 +43,8 @@ class HttpRounds:
         self._pages = pages
         self._roster = roster
         self._report = report
+        self.answers: Counter[str] = Counter()
+        """Questions of ours that each tenant has answered."""
         self._asked: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._not_found: set[str] = set()
         """Health paths that were logged as missing, so that each is logged once."""
@@ -60,6 +63,7 @@ class HttpRounds:
     def leave(self, tenant: str) -> None:
         self.round.leave(tenant)
         self._requests.pop(tenant, None)
+        self.answers.pop(tenant, None)
         _, task = self._asked.pop(tenant, (0.0, None))
         if task:
             task.cancel()
@@ -103,6 +107,7 @@ class HttpRounds:
             except CheckFailedError as error:
                 wrong = _deaf(path, str(error))
             else:
+                self.answers[tenant] += 1
                 wrong = self._look_at(tenant, path, answer)
             if wrong:
                 break

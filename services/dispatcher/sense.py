@@ -103,6 +103,8 @@ class Pages:
             busy_since=page[Slot.BUSY_SINCE] / NANO,
             loops=page[Slot.LOOPS],
             requests=page[Slot.REQUESTS],
+            in_flight=page[Slot.IN_FLIGHT],
+            websockets=page[Slot.WEBSOCKETS],
             beat_at=page[Slot.BEAT_AT] / NANO,
             beat_every=page[Slot.BEAT_EVERY] / NANO,
             stopped_since=page[Slot.STOPPED_SINCE] / NANO,

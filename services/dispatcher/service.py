@@ -1,4 +1,4 @@
-"""Looks at all tenants several times a second, asks the quiet ones now and then, says who is stuck."""
+"""Looks at all tenants several times a second, asks quiet ones now and then; says who is stuck or idle."""
 
 import asyncio
 import logging
@@ -8,7 +8,16 @@ from collections.abc import Coroutine
 from typing import Any
 
 from bus.api import Bus, Subscription
-from bus.events import AnyEvent, BrakeOn, BrakeReleaseRequested, ProcEvent, ProcStuck
+from bus.events import (
+    AnyEvent,
+    BrakeOn,
+    BrakeReleaseRequested,
+    ProcEvent,
+    ProcStuck,
+    UserAdded,
+    UserDeleted,
+    UserModified,
+)
 from bus.log_reader import Log
 from bus.queue_table import QueueTable
 from bus.settings import CheckSettings, Settings
@@ -17,6 +26,7 @@ from services.dispatcher.brake import BrakeRules
 from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Rules
 from services.dispatcher.evidence import Evidence, Scene
+from services.dispatcher.idle import Idleness
 from services.dispatcher.roster import Roster
 from services.dispatcher.rounds import HttpRounds
 from services.dispatcher.sense import Pages
@@ -34,7 +44,7 @@ LOOKS = 3
 PERIOD = 12
 """Times `stuck_after`: how long what happened to a tenant counts, for the brake and for what is slow."""
 
-PATTERNS = ("PROC_*", "PACKAGE_RELEASED", "BRAKE_*")
+PATTERNS = ("PROC_*", "PACKAGE_RELEASED", "BRAKE_*", "USER_ADDED", "USER_MODIFIED", "USER_DELETED")
 
 
 class Dispatcher(Service):
@@ -58,6 +68,7 @@ class Dispatcher(Service):
         self.watch = Watch(rules, self.pages, self.roster.known, self.brakeman, outlets)
         self.rounds = HttpRounds(settings, self.pages, self.roster, self.watch.answered)
         self._teller = Teller(settings.dispatcher_socket, self._table)
+        self.idleness = Idleness(checks.interval)
         self._group: TaskGroup
         self._scan_at = 0.0
         self._took = 0.0
@@ -104,7 +115,10 @@ class Dispatcher(Service):
 
     def _learn(self, event: AnyEvent, now: float) -> None:
         self.roster.learn(event)
-        if isinstance(event, ProcEvent):
+        if isinstance(event, UserAdded | UserModified | UserDeleted):
+            self._allow(event)
+            self._place(event.tenant, now)
+        elif isinstance(event, ProcEvent):
             self.pages.refresh(event.tenant)
             self._place(event.tenant, now)
 
@@ -124,6 +138,8 @@ class Dispatcher(Service):
             self.watch.look(now)
             self._took = clock() - now
             self.rounds.tick(now, group)
+            for idle in self.idleness.look(now, self.pages.read, self.rounds.answers):
+                self.bus.publish(idle)
             self._planned = min(now + interval, self.watch.next_verdict(now))
             await asyncio.sleep(self._planned - clock())
 
@@ -139,8 +155,19 @@ class Dispatcher(Service):
         sight = self.pages.read(tenant)
         if sight and sight.serving:
             self.rounds.enter(tenant, sight.requests, now)
+            self.idleness.enter(tenant, now)
         else:
             self.rounds.leave(tenant)
+            self.idleness.leave(tenant)
+
+    def _allow(self, event: UserAdded | UserModified | UserDeleted) -> None:
+        """Learn how long a tenant may be idle."""
+        idle = None
+        if not isinstance(event, UserDeleted):
+            defaults = self.settings.defaults_of(event.settings.plan)
+            if defaults.start_of(event.settings) == "on-demand":
+                idle = defaults.idle_stop_of(event.settings)
+        self.idleness.allow(event.tenant, idle)
 
     def _table(self) -> QueueTable:
         return table(self.rounds, self.watch, len(self.pages), self._took)

@@ -14,6 +14,7 @@ from services.reactor.actions import (
     Ended,
     Forget,
     Kill,
+    Listen,
     Process,
     Publish,
     Spawn,
@@ -41,6 +42,8 @@ class Parents(Protocol):
     def terminate(self, process: Process, tenant: str) -> None: ...
 
     def kill(self, process: Process, tenant: str) -> None: ...
+
+    def listen(self, tenant: str, package: PackageReleased) -> None: ...
 
     def forget(self, tenant: str) -> None: ...
 
@@ -113,16 +116,22 @@ class Act:
             case Withdraw():
                 if self._pace.withdraw(tenant):
                     self._hear(Withdrawn(tenant=tenant))
-            case Terminate():
-                self._parents.terminate(action.process, tenant)
-            case Kill():
-                self._parents.kill(action.process, tenant)
+            case Terminate() | Kill():
+                end = self._parents.kill if isinstance(action, Kill) else self._parents.terminate
+                end(action.process, tenant)
+            case Listen():
+                self._listen(action)
             case WakeAt():
                 self._wake_at(tenant, action.at)
             case Forget():
                 self._parents.forget(tenant)
             case _:
                 assert_never(action)
+
+    def _listen(self, action: Listen) -> None:
+        release = self.releases.get(action.release)
+        if release and release.package:  # a release that is gone is decided about anew
+            self._parents.listen(action.tenant, release.package)
 
     def _wake_at(self, tenant: str, at: float) -> None:
         former = self._alarms.pop(tenant, None)

@@ -25,6 +25,7 @@ from bus.events import (
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
+    ProcSleeping,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -34,6 +35,7 @@ from bus.events import (
     ServiceUp,
     StartRequested,
     StopRequested,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -63,13 +65,22 @@ OwnEvent: TypeAlias = (
     | ProcBackoff
     | ProcFatal
     | ProcReplaceFailed
+    | ProcSleeping
     | ProcStopped
     | ProcWaiting
     | ProcMoved
 )
 """What the reactor itself says; it hears it after its own restart only."""
 TenantEvent: TypeAlias = (
-    UserAdded | UserModified | UserDeleted | UserInvalid | Request | ProcStuck | ProcRecovered | OwnEvent
+    UserAdded
+    | UserModified
+    | UserDeleted
+    | UserInvalid
+    | Request
+    | ProcStuck
+    | ProcRecovered
+    | TenantIdle
+    | OwnEvent
 )
 DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured
 Drain: TypeAlias = DbDrainRequested | DbUndrainRequested
@@ -156,6 +167,10 @@ class Found(News, frozen=True, kw_only=True):
     """True when it can be told to use another database."""
 
 
+class Knocked(News, frozen=True, kw_only=True):
+    """Somebody waits at the tenant's sockets, after a Listen: said once."""
+
+
 class Withdrawn(News, frozen=True, kw_only=True):
     """A Spawn or Switch was withdrawn before anybody acted on it."""
 
@@ -165,7 +180,16 @@ class TimeCame(News, frozen=True, kw_only=True):
 
 
 AnyNews: TypeAlias = (
-    Spawned | SpawnFailed | BecameReady | Switched | NotSwitched | Ended | Found | Withdrawn | TimeCame
+    Spawned
+    | SpawnFailed
+    | BecameReady
+    | Switched
+    | NotSwitched
+    | Ended
+    | Found
+    | Knocked
+    | Withdrawn
+    | TimeCame
 )
 Input: TypeAlias = Heard | AnyNews
 
@@ -189,7 +213,7 @@ class Spawn(Action, frozen=True, kw_only=True):
     settings: TenantSettings
     stamp: str
     again: bool = False
-    """True when the tenant served a moment ago: its turn comes before that of others."""
+    """True when visitors wait, or may: it served a moment ago, or it slept. Its turn comes before others'."""
     comes: bool = False
     """True when the tenant comes to the database from another one, or has waited for it to return."""
     beside: Process | None = None
@@ -223,6 +247,13 @@ class Kill(Action, frozen=True, kw_only=True):
     process: Process
 
 
+class Listen(Action, frozen=True, kw_only=True):
+    """Hold the tenant's sockets, and say Knocked when somebody comes, until the next Spawn."""
+
+    release: str
+    """app-version: what is likely to be spawned then."""
+
+
 class WakeAt(Action, frozen=True, kw_only=True):
     """Say TimeCame at this monotonic time in seconds; a later WakeAt replaces an earlier one."""
 
@@ -241,4 +272,4 @@ class Publish(Action, frozen=True, kw_only=True):
     """True when nothing on the bus led to this, such as a crash: the chain of causes begins here."""
 
 
-AnyAction: TypeAlias = Spawn | Switch | Withdraw | Terminate | Kill | WakeAt | Forget | Publish
+AnyAction: TypeAlias = Spawn | Switch | Withdraw | Terminate | Kill | Listen | WakeAt | Forget | Publish

@@ -41,7 +41,8 @@ def adopt(tenant: Tenant, found: Found, at: float) -> Tenant:
         return tenant
     database = (found.stopping and tenant.database) or found.database
     # each adoption is told, as if nothing had been said before
-    return structs.replace(tenant, state=state, leaving=leaving, database=database, said=None)
+    awake = tenant.awake or not found.stopping
+    return structs.replace(tenant, state=state, leaving=leaving, awake=awake, database=database, said=None)
 
 
 def _process(found: Found, at: float) -> Starting | Running:

@@ -15,6 +15,7 @@ from bus.events import (
     RestartRequested,
     StartRequested,
     StopRequested,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserModified,
@@ -26,6 +27,7 @@ from services.reactor.actions import (
     Found,
     Heard,
     Input,
+    Knocked,
     Process,
     Publish,
     SharedEvent,
@@ -48,6 +50,7 @@ PROCESS = Process(pid=1, started=1, boot="")
 SUCCESSOR = Process(pid=2, started=2, boot="")
 SETTINGS = TenantSettings(package="shop")
 OTHERS = TenantSettings(package="shop", env={"A": "1"})
+ON_DEMAND = TenantSettings(package="shop", start="on-demand")
 PACKAGE = PackageReleased(
     release="shop-1", app="shop", version="1", path="", settings=PackageSettings(entry="shop:app"), stamp=""
 )
@@ -57,11 +60,13 @@ MANY = 3
 EVENTS: tuple[TenantEvent, ...] = (
     UserAdded(tenant=NAME, path="", settings=SETTINGS, stamp="1"),
     UserModified(tenant=NAME, path="", settings=OTHERS, stamp="2"),
+    UserModified(tenant=NAME, path="", settings=ON_DEMAND, stamp="1"),
     UserDeleted(tenant=NAME),
     StartRequested(tenant=NAME, by=BY),
     StopRequested(tenant=NAME, by=BY),
     RestartRequested(tenant=NAME, by=BY),
     ProcStuck(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started),
+    TenantIdle(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started, idle_for=900.0, reason="idle"),
 )
 SHARED_EVENTS: tuple[SharedEvent, ...] = (
     PACKAGE,
@@ -78,6 +83,7 @@ def _news(tenant: Tenant) -> Iterator[tuple[str, Input]]:
     yield "SpawnFailed", SpawnFailed(tenant=NAME, reason="no memory", never=False)
     yield "SpawnFailed for good", SpawnFailed(tenant=NAME, reason="no such entry", never=True)
     yield "Withdrawn", Withdrawn(tenant=NAME)
+    yield "Knocked", Knocked(tenant=NAME)
     for process in (PROCESS, SUCCESSOR):
         yield "BecameReady", BecameReady(tenant=NAME, process=process)
         yield "Ended", Ended(tenant=NAME, process=process, code=1, signal="")
@@ -157,6 +163,7 @@ def _kind(place: Place) -> object:
         tenant.leaving and type(tenant.leaving.state),
         tenant.wish.present,
         tenant.wish.stamp,
+        tenant.wish.settings.start and tenant.awake,
         tenant.order.request and tenant.order.stop,
         min(len(tenant.record.failures), MANY),
         tenant.record.probation,

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from bus.model import TENANT_NAME
-from services.reactor.state import Fatal, Gone, Idle, Replacing, Running, Stopped, Tenant, Waiting
+from services.reactor.state import Fatal, Gone, Idle, Replacing, Running, Sleeping, Stopped, Tenant, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def door(tenant: Tenant) -> Door | None:
             return None
         case Waiting():
             return Door.KNOWN if state.quiet else Door.SHUT
-        case Running() | Replacing():
+        case Running() | Replacing() | Sleeping():
             return Door.OPEN
         case _:  # after FATAL nobody is let in before it serves: the next try is likely to fail as well
             return Door.KNOWN if tenant.record.probation else Door.OPEN

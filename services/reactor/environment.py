@@ -7,8 +7,6 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from msgspec import structs
-
 from bus import regular
 from bus.errors import FileError
 from bus.events import PackageReleased
@@ -56,12 +54,6 @@ def read_secrets(file: Path) -> dict[str, str]:
             raise FileError(file, "is no KEY=VALUE", line=number)
         found[pair[1]] = pair[2]
     return found
-
-
-def limits(default: Limits, own: Limits) -> Limits:
-    """Tell the limits of a tenant: its own come before the default."""
-    said = {name: value for name, value in structs.asdict(own).items() if value is not None}
-    return structs.replace(default, **said)
 
 
 def resource_limits(limits: Limits, held: Collection[str]) -> list[tuple[int, int]]:

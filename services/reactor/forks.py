@@ -33,6 +33,7 @@ from services.reactor.forkservers import ForkServers
 from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
 from services.reactor.orders import Asked, Places, ProcessFile, RunsAlreadyError
+from services.reactor.sleepers import Sleepers
 from services.reactor.sockets import ClaimedError, ListeningSockets, SocketError, take_from
 from services.reactor.switches import Switches
 from services.reactor.tenantbus_fork import page
@@ -58,6 +59,7 @@ class Forks:
         self._doors = Doors(settings.run_dir / "http")
         self._parents = ForkServers(settings, self._hear)
         self._switches = Switches(settings, news)
+        self._sleepers = Sleepers(self._sockets, self._parents, news)
         self._asked: dict[str, Asked] = {}
         self._watched: dict[str, list[Watched]] = {}
         self._found: list[Found] = []
@@ -100,6 +102,10 @@ class Forks:
         if watched:
             self._switches.tell(order, watched.link)
 
+    def listen(self, tenant: str, package: PackageReleased) -> None:
+        """Hold a tenant's sockets; answered by Knocked when somebody comes there."""
+        self._sleepers.listen(tenant, package)
+
     def terminate(self, process: Process, tenant: str) -> None:
         """Send SIGTERM to exactly this process."""
         watched = self._find_watched(process, tenant)
@@ -131,6 +137,7 @@ class Forks:
         """Close a tenant's sockets and remove what was written for it; it must not run any more."""
         for parent in self._parents:
             parent.ask("drop", tenant=tenant)
+        self._sleepers.forget(tenant)
         self._sockets.forget(tenant)
         self._isolation.users.forget(tenant)
         Places(self._settings, tenant).remove_all()
@@ -142,11 +149,13 @@ class Forks:
         for asked in self._asked.values():
             asked.alarm.cancel()
         self._switches.close()
+        self._sleepers.close()
         self._parents.close()
         self._sockets.close()
 
     async def shut_down(self) -> None:
         """End the fork servers, and let go: nothing is left to connect to but what runs on all the same."""
+        self._sleepers.close()  # or a new fork server would be asked to keep what another has kept
         await self._parents.quit()
         self._sockets.remove()
         await self.close()
@@ -165,6 +174,7 @@ class Forks:
         places.prepare()
         rights = self._isolation.settle(order, places.name)
         alone = environment.binds_itself(package)
+        self._sleepers.wake(tenant)
         held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
         message = orders.write(order, package, held.port, places, rights)
         with os.fdopen(orders.private(order, held.port, places, rights.user), "rb", 0) as private:
@@ -193,6 +203,8 @@ class Forks:
         match message.pop("say"):
             case "have":
                 self._take_back(speaker, message, descriptors)
+            case "kept":
+                self._sleepers.take_back(speaker, message, descriptors)
             case "spawned":
                 self._spawned(speaker, _process(message), message["tenant"])
             case "failed":
@@ -280,6 +292,7 @@ class Forks:
         """A fork server is gone: its tenants go on, and are watched without it."""
         self._parents.lose(speaker)
         self._switches.lose(speaker)
+        self._sleepers.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
         why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
         for watched in list(self._all()):

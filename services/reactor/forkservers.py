@@ -36,6 +36,8 @@ class ForkServers:
         self._links: set[Link] = set()
         self._current: dict[str, Link] = {}
         """Of each release, the one that new tenants come from."""
+        self._packages: dict[str, PackageReleased] = {}
+        """Each release as it was when a tenant was to come from it last."""
         self._reapers: set[Callable[[], None]] = set()
 
     def __iter__(self) -> Iterator[Link]:
@@ -59,6 +61,7 @@ class ForkServers:
 
         Raises OSError when the release's interpreter cannot be started.
         """
+        self._packages[package.release] = package
         running = self._current.get(package.release)
         if running and running.stamp == package.stamp:
             return running
@@ -73,6 +76,15 @@ class ForkServers:
         self._links.add(started)
         self._current[package.release] = started
         return started
+
+    def again(self, release: str) -> Link | None:
+        """Tell the fork server of a release that had one, a new one if it is gone; None if that cannot be."""
+        package = self._packages.get(release)
+        try:
+            return self.of(package) if package else None
+        except OSError as error:
+            log.warning("%s: no fork server: %s", release, error.strerror)
+            return None
 
     def lose(self, gone: Link) -> None:
         """Take no tenant from it any more."""

@@ -49,7 +49,7 @@ class Isolation:
         user = self.users.of(tenant, order.settings.user)
         if user:
             ownership.settle(self._settings.tenants_dir / tenant, user)
-        limits = environment.limits(self._settings.tenants.limits, order.settings.limits)
+        limits = order.settings.limits.above(self._settings.defaults_of(order.settings.plan).limits)
         group = self.cgroups.of(name, limits)
         held = set(self.cgroups.controllers)
         if group:

@@ -15,6 +15,7 @@ from bus.events import (
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
+    ProcSleeping,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -23,6 +24,7 @@ from bus.events import (
     RestartRequested,
     StartRequested,
     StopRequested,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -34,6 +36,7 @@ from services.reactor.actions import (
     Found,
     Heard,
     Input,
+    Knocked,
     NotSwitched,
     OwnEvent,
     Process,
@@ -63,6 +66,7 @@ from services.reactor.state import (
     Run,
     Running,
     Single,
+    Sleeping,
     Starting,
     State,
     Stopping,
@@ -92,6 +96,8 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
             return _end(tenant, heard, at)
         case Found():
             return adopt(tenant, heard, at)
+        case Knocked():
+            return _knocked(tenant)
         case _:
             assert_never(heard)
 
@@ -137,14 +143,23 @@ def _reply(state: Single, reply: Spawned | SpawnFailed | Withdrawn, at: float) -
             return state
 
 
+def _knocked(tenant: Tenant) -> Tenant:
+    """Wake a tenant that sleeps, or is about to; others serve their visitors anyway, or must not."""
+    match tenant.state:
+        case Sleeping() | Stopping(unused=True):
+            return structs.replace(tenant, awake=True)
+        case _:
+            return tenant
+
+
 def _ready(tenant: Tenant, news: BecameReady, at: float) -> Tenant:
     state = tenant.state
     match state:
         case Starting() if state.run.process == news.process:
-            return structs.replace(tenant, state=_serve(state.run, news, at))
+            return structs.replace(tenant, state=_serve(state.run, news, at), awake=True)
         case Replacing(new=Starting() as new) if new.run.process == news.process:
             leaving = Leaving(state=state.old, reason=state.reason)
-            return structs.replace(tenant, state=_serve(new.run, news, at), leaving=leaving)
+            return structs.replace(tenant, state=_serve(new.run, news, at), leaving=leaving, awake=True)
         case _:
             return tenant
 
@@ -244,6 +259,8 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
             return _stuck(tenant, event, at)
         case ProcRecovered():
             return tenant  # too late: what was stuck has been killed
+        case TenantIdle():
+            return _idle(tenant, event)
         case (
             ProcStarted()
             | ProcReady()
@@ -252,6 +269,7 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
             | ProcBackoff()
             | ProcFatal()
             | ProcReplaceFailed()
+            | ProcSleeping()
             | ProcStopped()
             | ProcWaiting()
             | ProcMoved()
@@ -268,7 +286,8 @@ def _wish(tenant: Tenant, seq: int, event: UserAdded | UserModified | UserDelete
     if seq <= tenant.wish.seq:
         return tenant
     if isinstance(event, UserDeleted):
-        return structs.replace(tenant, wish=structs.replace(tenant.wish, seq=seq, present=False, wrong=""))
+        wish = structs.replace(tenant.wish, seq=seq, present=False, wrong="")
+        return structs.replace(tenant, wish=wish, awake=False)
     record = tenant.record if tenant.wish.present else Record()
     wish = Wish(seq=seq, present=True, settings=event.settings, stamp=_stamp(event))
     return structs.replace(tenant, wish=wish, record=record)
@@ -295,7 +314,7 @@ def _order(tenant: Tenant, seq: int, event: Request) -> Tenant:
     if seq <= order.seq:
         return structs.replace(tenant, order=order)
     order = structs.replace(order, seq=seq, request=event)
-    tenant = structs.replace(tenant, order=order, owes_answer=True)
+    tenant = structs.replace(tenant, order=order, owes_answer=True, awake=not order.stop)
     return tenant if order.stop else forgive(tenant)
 
 
@@ -324,6 +343,14 @@ def _stuck(tenant: Tenant, event: ProcStuck, at: float) -> Tenant:
     return structs.replace(tenant, state=stuck)
 
 
+def _idle(tenant: Tenant, event: TenantIdle) -> Tenant:
+    """Take a process for unused; while it is being replaced that can wait for the next time."""
+    state = tenant.state
+    if isinstance(state, Running) and (event.pid, event.started) == _identity(state.run.process):
+        return structs.replace(tenant, awake=False)
+    return tenant
+
+
 def _remember(tenant: Tenant, seq: int, event: OwnEvent) -> Tenant:
     """Take up what a reactor before us has said; our own words we know already."""
     if tenant.said is not None:
@@ -333,5 +360,6 @@ def _remember(tenant: Tenant, seq: int, event: OwnEvent) -> Tenant:
         said=event,
         record=Record(restarts=event.restarts, probation=isinstance(event, ProcFatal)),
         database=event.database,
+        awake=tenant.order.seq > seq and tenant.awake,
         owes_answer=tenant.order.seq > seq and tenant.owes_answer,
     )

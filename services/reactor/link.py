@@ -52,6 +52,11 @@ class Link:
         peer.setblocking(False)
         self._loop.add_reader(peer, self._read)
 
+    @property
+    def worked(self) -> bool:
+        """Tell whether it has imported what there is to import, and told us so."""
+        return bool(self.socket) and not self.broken
+
     def ask(self, verb: str, descriptors: Sequence[int] = (), **message: Any) -> None:
         """Send a message; raises wire.MessageTooLongError. That the fork server is gone is told otherwise."""
         if self.gone.is_set():

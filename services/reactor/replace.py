@@ -46,7 +46,20 @@ def step(tenant: Tenant, shared: Shared, at: float) -> Decision:
             return decision
     if isinstance(state, Replacing):
         return _replace(tenant, state, shared, at)
+    if isinstance(state, Stopping) and state.unused and not leaving:
+        woken = _wake_beside(tenant, state, shared)
+        if woken is not tenant:
+            return Decision(woken)
     return step_one(tenant, state, shared, at)
+
+
+def _wake_beside(tenant: Tenant, state: Stopping, shared: Shared) -> Tenant:
+    """Let somebody who comes while an unused process ends have another one at once, if both may be."""
+    goal = aim(tenant, shared)
+    if not isinstance(goal, Target) or goal.alone or state.run.target.alone:
+        return tenant
+    leaving = Leaving(state=state, reason=state.reason, said=tenant.said)
+    return structs.replace(tenant, state=Idle(), leaving=leaving)
 
 
 def deadline(tenant: Tenant, shared: Shared) -> float | None:

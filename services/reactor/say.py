@@ -9,6 +9,7 @@ from bus.events import (
     ProcMoved,
     ProcReady,
     ProcReplaceFailed,
+    ProcSleeping,
     ProcStarted,
     ProcStopped,
     ProcStopping,
@@ -28,6 +29,7 @@ from services.reactor.state import (
     Run,
     Running,
     Single,
+    Sleeping,
     Starting,
     Stopped,
     Stopping,
@@ -94,6 +96,8 @@ def _say_one(state: Single, facts: dict[str, Any]) -> OwnEvent | None:
             return ProcStopped(**facts, reason=state.reason)
         case Waiting():
             return None if state.quiet else ProcWaiting(**facts, reason=state.reason)
+        case Sleeping():
+            return ProcSleeping(**facts)
         case Backoff():
             return ProcBackoff(**facts, **_failure(state))
         case Fatal():

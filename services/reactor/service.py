@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import signal
+from typing import get_args
 
 from msgspec import structs
 
 from bus.api import Bus, Subscription
+from bus.model import Plan
 from bus.settings import Settings
 from services.base import Service
 from services.reactor import sense
@@ -39,6 +41,7 @@ class Reactor(Service):
         self._act = Act(bus, self._forks, self._hear, settings)
         shared = Shared(
             defaults=settings.tenants,
+            plans={plan: settings.defaults_of(plan) for plan in get_args(Plan)},
             restart=settings.restart,
             databases={name: Verdict() for name in settings.databases},
             weights={name: database.weight for name, database in settings.databases.items()},
@@ -81,10 +84,9 @@ class Reactor(Service):
 
     async def _stop_tenants(self) -> None:
         self.tenants.end()
-        longest = max(
-            (tenant.wish.settings.stop_timeout or 0.0 for tenant in self.tenants.known.values()), default=0.0
-        )
-        within = max(longest, self.settings.tenants.stop_timeout) + LAST_KILLS
+        shared, wishes = self.tenants.shared, [tenant.wish for tenant in self.tenants.known.values()]
+        times = [shared.defaults_of(wish.settings).stop_timeout_of(wish.settings) for wish in wishes]
+        within = max(times, default=0.0) + LAST_KILLS
         try:
             async with asyncio.timeout(within):
                 await self.tenants.none_left.wait()

@@ -89,8 +89,12 @@ class ListeningSockets:
             self._take_port(tenant, held, listen=listen_on_port)
         return held
 
-    def take_back(self, tenant: str, port: int, descriptors: Iterable[int]) -> None:
-        """Hold sockets that somebody has kept for us; what we hold already is closed."""
+    def of(self, tenant: str) -> Held:
+        """Give the sockets that are held for a tenant; raises KeyError when there are none."""
+        return self._held[tenant]
+
+    def take_back(self, tenant: str, port: int, descriptors: Iterable[int]) -> bool:
+        """Hold sockets that somebody has kept for us, and tell whether they are good; others are closed."""
         ours: dict[socket.AddressFamily, socket.socket] = {}
         for descriptor in descriptors:
             given = socket.socket(fileno=descriptor)
@@ -103,9 +107,11 @@ class ListeningSockets:
             self._held[tenant] = Held(unix, tcp, port)
             if port:
                 self._owners[port] = tenant
-        elif tenant not in self._held:
+            return True
+        if tenant not in self._held:
             for held in ours.values():
                 held.close()
+        return False
 
     def port(self, tenant: str) -> int:
         """Tell a tenant's TCP port, 0 if none."""
@@ -169,6 +175,7 @@ class ListeningSockets:
                 continue
             held.port = port
             self._owners[port] = tenant
+            self._port_file(tenant).parent.mkdir(mode=0o700, exist_ok=True)  # it may never have run
             _write(self._port_file(tenant), f"{port}\n")
             return
         raise SocketError(f"no port is free in tenants.port_range, {first} to {last}")

@@ -74,6 +74,12 @@ class Waiting(Struct, frozen=True, kw_only=True):
     """True while that may be only because nobody has told us yet."""
 
 
+class Sleeping(Struct, frozen=True):
+    """Runs on demand, and nobody demands it; whoever comes is heard."""
+
+    shown: ClassVar[str] = "SLEEPING"
+
+
 class Backoff(Struct, frozen=True, kw_only=True):
     """It failed, and is tried again after a pause."""
 
@@ -157,6 +163,8 @@ class Stopping(Struct, frozen=True, kw_only=True):
     run: Run
     reason: str
     kill_at: float
+    unused: bool = False
+    """True when it ends because nobody uses it: whoever comes is heard, and need not wait for its end."""
 
 
 class Killing(Struct, frozen=True, kw_only=True):
@@ -199,7 +207,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     never: bool
 
 
-Resting: TypeAlias = Idle | Stopped | Gone | Waiting | Backoff | Fatal
+Resting: TypeAlias = Idle | Stopped | Gone | Waiting | Sleeping | Backoff | Fatal
 Alive: TypeAlias = Starting | Running | Stuck | Stopping | Killing
 Ended: TypeAlias = Exited | Failed
 Single: TypeAlias = Resting | Asked | Withdrawing | Alive | Ended
@@ -309,6 +317,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     leaving: Leaving | None = None
     """Beside whatever the tenant's own state is; there is never a third process."""
     record: Record = Record()
+    awake: bool = False
+    """True while somebody uses it, or asked for it: matters to a tenant that runs on demand."""
     database: str = ""
     """The one that it used last, and goes back to."""
     said: OwnEvent | None = None

@@ -9,6 +9,7 @@ from services.reactor.actions import (
     AnyAction,
     Forget,
     Kill,
+    Listen,
     Process,
     Publish,
     Spawn,
@@ -33,6 +34,7 @@ from services.reactor.state import (
     Run,
     Running,
     Single,
+    Sleeping,
     Starting,
     State,
     Stopped,
@@ -43,7 +45,7 @@ from services.reactor.state import (
     Waiting,
     Withdrawing,
 )
-from services.reactor.wants import Aim, Lacking, Shared, Unwanted, aim, is_down
+from services.reactor.wants import Aim, Lacking, Shared, Unused, Unwanted, aim, is_down
 
 EXIT_NEVER = 3
 """Exit code of a process that says: starting me again is no use until something changes."""
@@ -64,7 +66,7 @@ def step_one(
 ) -> Decision:
     """Take a step from `state`; `beside` is the process that serves meanwhile, if one does."""
     match state:
-        case Idle() | Stopped() | Gone() | Waiting():
+        case Idle() | Stopped() | Gone() | Waiting() | Sleeping():
             return _rest(tenant, aim(tenant, shared), shared, beside)
         case Backoff() | Fatal():
             return _pause(tenant, state, shared, at, beside)
@@ -78,7 +80,7 @@ def step_one(
             failure = ", ".join(filter(None, (f"stuck for {state.stuck_for:.1f} s", state.kind)))
             return _kill(tenant, state, failure, at, failure=failure)
         case Stopping() | Killing():
-            return _insist(tenant, state, at)
+            return _insist(tenant, state, shared, at)
         case Exited() | Failed():
             return _account(tenant, state, shared, at, beside)
         case _:
@@ -109,7 +111,12 @@ def _rest(
             record = structs.replace(tenant.record, failures=(), probation=False)
             tenant = structs.replace(tenant, record=record)
             return Decision(_to(tenant, Waiting(reason=goal.reason, quiet=goal.quiet)))
+        case Unused() if isinstance(tenant.state, Sleeping):
+            return Decision(tenant)
+        case Unused():
+            return Decision(_to(tenant, Sleeping()), [Listen(tenant=tenant.name, release=goal.release)])
         case Target():
+            again = again or isinstance(tenant.state, Sleeping)
             return _spawn(tenant, goal, shared, beside, again=again)
         case _:
             assert_never(goal)
@@ -152,7 +159,7 @@ def _pause(
     tenant: Tenant, state: Backoff | Fatal, shared: Shared, at: float, beside: Process | None
 ) -> Decision:
     goal = aim(tenant, shared)
-    if goal != state.target:  # what it failed on has changed
+    if goal != state.target and not isinstance(goal, Unused):  # what it failed on has changed
         return _rest(forgive(tenant), goal, shared, beside)
     if at >= state.until:
         return _rest(tenant, goal, shared, beside)
@@ -203,13 +210,22 @@ def stop(tenant: Tenant, state: Starting | Running, goal: Aim, shared: Shared, a
         actions.append(Publish(tenant=tenant.name, event=moved(tenant, run, goal.database, reason)))
         tenant = structs.replace(tenant, database=goal.database)
     actions.append(Terminate(tenant=tenant.name, process=run.process))
-    return Decision(_to(tenant, stopping(tenant, run, reason, shared, at)), actions)
+    told = stopping(tenant, run, reason, shared, at)
+    if isinstance(goal, Unused):
+        actions.append(Listen(tenant=tenant.name, release=goal.release))
+        told = structs.replace(told, unused=True)
+        if not run.target.alone:  # who came at the last moment has time: nobody waits for the end
+            settings = tenant.wish.settings
+            patience = shared.defaults_of(settings).idle_stop_of(settings)
+            told = structs.replace(told, kill_at=max(told.kill_at, at + patience))
+    return Decision(_to(tenant, told), actions)
 
 
 def stopping(tenant: Tenant, run: Run, reason: str, shared: Shared, at: float) -> Stopping:
-    own = tenant.wish.settings.stop_timeout
-    timeout = shared.defaults.stop_timeout if own is None else own
-    return Stopping(run=run, reason=reason, kill_at=at + timeout)
+    settings = tenant.wish.settings
+    return Stopping(
+        run=run, reason=reason, kill_at=at + shared.defaults_of(settings).stop_timeout_of(settings)
+    )
 
 
 def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
@@ -225,8 +241,11 @@ def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
     return "its settings changed"
 
 
-def _insist(tenant: Tenant, state: Stopping | Killing, at: float) -> Decision:
+def _insist(tenant: Tenant, state: Stopping | Killing, shared: Shared, at: float) -> Decision:
     if isinstance(state, Stopping):
+        if state.unused and isinstance(goal := aim(tenant, shared), Unwanted):  # there is less time for that
+            told = stopping(tenant, state.run, goal.reason, shared, at)
+            return Decision(_to(tenant, told))
         if at < state.kill_at:
             return Decision(tenant)
         return _kill(tenant, state, f"{state.reason}; did not end in time, killed", at)
@@ -279,9 +298,10 @@ def _account(
         pause = shared.restart.fatal_retry
         fatal = Fatal(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
         return Decision(_to(tenant, fatal))
-    tenant = structs.replace(tenant, record=record)
+    # whoever it served is cut off; it runs on demand for those who wait or come again
+    tenant = structs.replace(tenant, record=record, awake=not _has_served(state))
     if count == 1 and isinstance(state, Exited) and not beside:
-        return _rest_again(tenant, goal, shared, beside)
+        return _rest_again(tenant, aim(tenant, shared), shared, beside)
     tenant = structs.replace(tenant, said=None)  # the same failure once more is news all the same
     pause = _pause_after(count, tenant, shared)
     backoff = Backoff(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
@@ -291,6 +311,10 @@ def _account(
 def _rest_again(tenant: Tenant, goal: Aim, shared: Shared, beside: Process | None) -> Decision:
     """Go on after an end; whether a successor may come beside what serves has to be asked anew."""
     return Decision(_to(tenant, Idle())) if beside else _rest(tenant, goal, shared, again=True)
+
+
+def _has_served(state: Exited | Failed) -> bool:
+    return isinstance(state, Exited) and (state.crashed or state.served > 0)
 
 
 def _count(record: Record, state: Exited | Failed, shared: Shared, at: float) -> Record:

@@ -17,11 +17,22 @@ from bus.events import (
     PackageWithdrawn,
     ServiceUp,
 )
-from bus.model import TenantSettings
+from bus.model import Plan, TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import DbVerdict, SharedEvent
 from services.reactor.placing import Databases, Full, Load, Wanted, against, drain, judge, place
-from services.reactor.state import Gone, Idle, Replacing, Running, Stopped, Target, Tenant, Waiting, Wish
+from services.reactor.state import (
+    Gone,
+    Idle,
+    Replacing,
+    Running,
+    Sleeping,
+    Stopped,
+    Target,
+    Tenant,
+    Waiting,
+    Wish,
+)
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -35,6 +46,8 @@ class Shared(Databases, frozen=True, kw_only=True):
     """What all tenants have in common; replaced as a whole, never changed."""
 
     defaults: TenantDefaults = TenantDefaults()
+    plans: Mapping[Plan, TenantDefaults] = {}
+    """The defaults of each plan's tenants, where they are others."""
     restart: RestartSettings = RestartSettings()
     releases: Mapping[str, Release] = {}
     newest: Mapping[str, str] = {}
@@ -45,6 +58,10 @@ class Shared(Databases, frozen=True, kw_only=True):
     """True in the first seconds, while the others may not have said everything yet."""
     ending: bool = False
     """True when the whole product is being stopped."""
+
+    def defaults_of(self, settings: TenantSettings) -> TenantDefaults:
+        """Tell the defaults of a tenant with these settings."""
+        return self.plans.get(settings.plan, self.defaults)
 
 
 class Unwanted(Struct, frozen=True, kw_only=True):
@@ -66,7 +83,14 @@ class Lacking(Struct, frozen=True, kw_only=True):
     """True when what runs already serves as well as ever, and may go on."""
 
 
-Aim: TypeAlias = Target | Unwanted | Lacking
+class Unused(Struct, frozen=True, kw_only=True):
+    """The tenant should run when somebody comes."""
+
+    release: str
+    reason: str
+
+
+Aim: TypeAlias = Target | Unwanted | Lacking | Unused
 
 
 def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
@@ -128,10 +152,13 @@ def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
     release = _release(tenant.wish.settings, shared, held)
     if isinstance(release, Lacking):
         return release
+    name, build, alone = release
+    if not tenant.awake and _on_demand(tenant.wish.settings, shared, name):
+        idle_stop = shared.defaults_of(tenant.wish.settings).idle_stop_of(tenant.wish.settings)
+        return Unused(release=name, reason=f"not used for {idle_stop:g} s")
     database = _database(tenant, shared, held)
     if isinstance(database, Lacking):
         return database
-    name, build, alone = release
     # after our own restart we may not know of a request that the process has followed already
     asked = max(tenant.order.asked, held.asked) if held else tenant.order.asked
     stamp = tenant.wish.stamp
@@ -147,10 +174,18 @@ def _unwanted(tenant: Tenant, shared: Shared, held: Target | None) -> Unwanted |
         return Unwanted(by=order.by, reason=f"stop requested by {order.words}")
     if shared.ending:
         return Unwanted(reason="tenantbus is being stopped")
-    by_hand = (settings.start or shared.defaults.start) == "manual"
+    by_hand = shared.defaults_of(settings).start_of(settings) == "manual"
     if tenant.wish.present and by_hand and order.request is None:
         return Unwanted(reason='start = "manual"')
     return None
+
+
+def _on_demand(settings: TenantSettings, shared: Shared, name: str) -> bool:
+    """Tell whether a tenant runs while it is used only: a program that binds its port itself cannot."""
+    release = shared.releases.get(name)
+    if release and release.package and release.package.settings.binds_port:
+        return False
+    return shared.defaults_of(settings).start_of(settings) == "on-demand"
 
 
 def _gone(wish: Wish, shared: Shared, *, runs: bool) -> str:
@@ -249,7 +284,7 @@ def _add(loads: dict[str, Load], tenant: Tenant, number: int) -> None:
 def _place_of(tenant: Tenant) -> tuple[str, bool]:
     """Tell which database a tenant uses, or will in a moment, and whether it does already; "" for none."""
     state = tenant.state.old if isinstance(tenant.state, Replacing) else tenant.state
-    if isinstance(state, Idle | Stopped | Gone | Waiting):
+    if isinstance(state, Idle | Stopped | Gone | Waiting | Sleeping):
         return "", False
     there = isinstance(state, Running) and state.run.target.database == tenant.database
     return tenant.database, there

@@ -25,6 +25,7 @@ from bus.model import PackageSettings, TenantSettings
 from bus.settings import Settings, load
 from services.base import serve
 from services.reactor.service import Reactor
+from services.score import Slot
 from tests.harness import DEADLINE
 
 E = TypeVar("E", bound=ProcEvent)
@@ -49,6 +50,7 @@ url = "sqlite:///db2"
 APPLICATION = """
 import asyncio, os, signal, time
 from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
 
 
 class Who(RequestHandler):
@@ -64,6 +66,16 @@ async def change(url):
         await asyncio.sleep(60)
 
 
+class Slow(RequestHandler):
+    async def get(self):
+        while not os.path.exists("finish"):
+            await asyncio.sleep(0.01)
+
+
+class Open(WebSocketHandler):
+    pass
+
+
 def make_app(tenant):
     mood = os.environ.get("MOOD", "")
     if mood == "crash":
@@ -76,7 +88,7 @@ def make_app(tenant):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mood.startswith("switch"):
         tenant.on_database_change(change)
-    return Application([("/.*", Who)])
+    return Application([("/slow", Slow), ("/open", Open), ("/.*", Who)])
 """
 
 
@@ -172,6 +184,14 @@ class Stage:
 
     async def head(self) -> int:
         return (await self.bus.latest("NONE")).head
+
+    def is_busy(self, name: str) -> bool:
+        """Tell whether a tenant is answering a request."""
+        return memoryview(self.settings.score_page(name).read_bytes()).cast("Q")[Slot.IN_FLIGHT] > 0
+
+    def finish(self, name: str) -> None:
+        """Let a tenant answer those who have asked for /slow."""
+        (self.settings.tenants_dir / name / "finish").touch()
 
     async def ask(self, name: str) -> dict[str, Any]:
         """Ask a tenant who it is, as nginx would: over its own socket."""

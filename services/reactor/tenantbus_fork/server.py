@@ -44,6 +44,8 @@ class ForkServer:
         self._outbox: wire.Outbox
         self._wards: dict[str, list[Ward]] = {}
         """Of each tenant: the process that serves, the one that comes or goes, or the last that ended."""
+        self._kept: dict[str, tuple[int, list[int]]] = {}
+        """Of each tenant that sleeps: its port and copies of its sockets, for the reactor to come."""
         self._by_pid: dict[int, Ward] = {}
         self._born: Birth | None = None
         self._ending = self._retired = False
@@ -60,7 +62,7 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, _notice)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while not self._ending:
-            lonely = not self._peer and not self._by_pid
+            lonely = not self._peer and not self._by_pid and not self._kept
             ready = self._selector.select(LONELY if lonely else None)
             if not ready and lonely:
                 break
@@ -107,6 +109,8 @@ class ForkServer:
         self._say(say="hello", **self._about)
         for ward in chain.from_iterable(self._wards.values()):
             self._say(ward.sockets, say="have", **ward.described())
+        for tenant, (port, sockets) in self._kept.items():
+            self._say(sockets, say="kept", tenant=tenant, port=port)
         self._say(say="all")
 
     def _part(self) -> None:
@@ -142,7 +146,11 @@ class ForkServer:
             self._became_ready(message)
         elif verb == "heard":
             self._forget_exit(message)
+        elif verb == "keep":
+            self._let_go_of(message["tenant"])
+            self._kept[message["tenant"]] = (message["port"], descriptors)
         elif verb == "drop":
+            self._let_go_of(message["tenant"])
             self._clear(message["tenant"])
         elif verb == "retire":
             self._retired, self._about["socket"] = True, message["socket"]
@@ -263,6 +271,10 @@ class ForkServer:
                 ward.exit = None
         if any(ward.pid for ward in wards):  # who keeps the sockets, too
             self._clear(message["tenant"], unheard=False)
+
+    def _let_go_of(self, tenant: str) -> None:
+        for descriptor in self._kept.pop(tenant, (0, []))[1]:
+            os.close(descriptor)
 
     def _clear(self, tenant: str, *, unheard: bool = True) -> None:
         """Forget those of a tenant's processes that have ended."""

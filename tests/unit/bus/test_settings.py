@@ -4,6 +4,7 @@ import pytest
 
 from bus import settings as settings_file
 from bus.errors import FileError
+from bus.model import Limits, TenantSettings, seconds
 from bus.settings import Settings
 
 MINIMAL = """
@@ -110,3 +111,42 @@ def test_password_file_that_is_no_text(tmp_path: Path) -> None:
 def test_a_log_has_room_for_a_piece_and_its_copy(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"logs.*keep_mb: 30 is less than twice max_mb, which is 20"):
         load(tmp_path, "[logs]\nmax_mb = 20\nkeep_mb = 30\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "length"),
+    [(90, 90.0), (0.5, 0.5), ("90s", 90.0), ("15m", 900.0), ("1.5h", 5400.0), ("2 d", 172_800.0)],
+)
+def test_durations(written: float | str, length: float) -> None:
+    assert seconds(written) == length
+
+
+@pytest.mark.parametrize(
+    "written", ["", "15", "m", "-1m", "1e3s", "15M", "15m ", "\uff11m", -1.0, float("nan")]
+)
+def test_no_durations(written: float | str) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        seconds(written)
+
+
+PLANS = """
+[tenants]
+start = "manual"
+stop_timeout = 5
+limits = {memory = "1G", open_files = 100}
+[plans.free]
+start = "on-demand"
+idle_stop = "90s"
+limits = {open_files = 50}
+"""
+
+
+def test_a_plan_comes_before_all_tenants_and_after_one(tmp_path: Path) -> None:
+    settings = load(tmp_path, PLANS)
+    free, paid = settings.defaults_of("free"), settings.defaults_of("paid")
+    silent = TenantSettings(package="x")
+    assert (free.start_of(silent), paid.start_of(silent)) == ("on-demand", "manual")
+    assert (free.idle_stop_of(silent), paid.idle_stop_of(silent)) == (90.0, 900.0)
+    assert (free.stop_timeout_of(silent), free.limits) == (5.0, Limits(memory="1G", open_files=50))
+    own = TenantSettings(package="x", start="on-demand", idle_stop=3, stop_timeout=0.0)
+    assert (paid.start_of(own), free.idle_stop_of(own), free.stop_timeout_of(own)) == ("on-demand", 3.0, 0.0)

@@ -68,12 +68,6 @@ def test_sizes(size: str | None, count: int) -> None:
     assert environment.parse_size(size) == count
 
 
-def test_limits_of_the_tenant_come_before_the_default() -> None:
-    default = Limits(memory="1G", open_files=100)
-    own = environment.limits(default, Limits(open_files=200, cpu_seconds=60))
-    assert own == Limits(memory="1G", open_files=200, cpu_seconds=60)
-
-
 def test_what_no_cgroup_holds_is_a_resource_limit() -> None:
     limits = Limits(memory="1G", open_files=200, cpu_seconds=60, processes=9, cpu=0.5)
     always = [(resource.RLIMIT_NOFILE, 200), (resource.RLIMIT_CPU, 60)]

@@ -18,6 +18,7 @@ from bus.events import (
     RestartRequested,
     StartRequested,
     StopRequested,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -35,6 +36,8 @@ SETTINGS = (
     TenantSettings(package="shop==1.0", databases=("db1",)),
     TenantSettings(package="shop", env={"A": "1"}, stop_timeout=0.0),
     TenantSettings(package="shop", start="manual"),
+    TenantSettings(package="shop", start="on-demand", idle_stop=60),
+    TenantSettings(package="shop", start="on-demand", plan="paid", stop_timeout=0.0),
 )
 
 
@@ -93,6 +96,16 @@ def say_stuck(world: World, name: str, n: int) -> None:
         world.say(ProcStuck(tenant=name, pid=process.pid, started=process.started, stuck_for=5.0))
 
 
+def say_idle(world: World, name: str, n: int) -> None:
+    """The dispatcher may be late with this as well."""
+    ours = [process for owner, process in sorted(world.ever, key=str) if owner == name]
+    if ours:
+        process = ours[-1 - n % min(len(ours), 2)]
+        world.say(
+            TenantIdle(tenant=name, pid=process.pid, started=process.started, idle_for=60.0, reason="idle")
+        )
+
+
 def hear(world: World, _: str, n: int) -> None:
     for _turn in range(n % 4 + 1):
         world.hear()
@@ -106,6 +119,9 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     say_drain,
     say_release,
     say_stuck,
+    say_idle,
+    say_idle,
+    lambda world, name, _: world.visit(name),
     hear,
     hear,
     lambda world, _, n: world.deliver(n),

@@ -19,7 +19,7 @@ from bus.events import (
     UserDeleted,
     UserModified,
 )
-from services.reactor.state import Gone, Replacing, Running, Stopped, Waiting
+from services.reactor.state import Gone, Replacing, Running, Sleeping, Stopped, Waiting
 from tests.unit.services.reactor.world import DATABASES, World
 
 
@@ -95,6 +95,12 @@ def check(world: World, name: str) -> None:
         assert tenant is None or isinstance(tenant.state, Stopped | Gone)
         return
     assert tenant is not None
+    if isinstance(tenant.state, Sleeping):
+        assert truth.wish.settings.start == "on-demand"
+        assert program is None
+        assert name in world.listening
+        assert name not in world.visitors
+        return
     if program is None:
         assert isinstance(tenant.state, Waiting)
         assert not truth.can_start

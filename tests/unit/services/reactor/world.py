@@ -23,6 +23,8 @@ from services.reactor.actions import (
     Heard,
     Input,
     Kill,
+    Knocked,
+    Listen,
     NotSwitched,
     Process,
     Publish,
@@ -75,6 +77,10 @@ class World:
     news: list[AnyNews] = field(default_factory=list)
     orders: dict[str, Spawn | Switch] = field(default_factory=dict)
     processes: dict[str, list[Program]] = field(default_factory=dict)
+    listening: set[str] = field(default_factory=set)
+    """At whose sockets somebody is heard who comes."""
+    visitors: set[str] = field(default_factory=set)
+    """At whose sockets somebody waits."""
     ever: set[tuple[str, Process]] = field(default_factory=set)
     alarms: dict[str, float] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
@@ -114,6 +120,18 @@ class World:
                 self.react(name, None)
         elif isinstance(event, TenantEvent):
             self.react(event.tenant, Heard(seq=seq, event=event))
+
+    def visit(self, name: str) -> None:
+        """Come to a tenant's socket: whoever serves there serves at once, else it waits."""
+        if any(program.ready and not program.told_to_stop for program in self.processes.get(name, [])):
+            return
+        self.visitors.add(name)
+        self._knock(name)
+
+    def _knock(self, name: str) -> None:
+        if name in self.listening & self.visitors:
+            self.listening.discard(name)
+            self.news.append(Knocked(tenant=name))
 
     # ------------------------------------------------ what processes do
 
@@ -161,6 +179,8 @@ class World:
         for running in self.processes.get(name, [])[-1:]:
             if not running.ready:
                 running.ready = True
+                if not running.told_to_stop:
+                    self.visitors.discard(name)
                 self.news.append(BecameReady(tenant=name, process=running.process, switches=running.switches))
 
     def end(self, name: str, code: int | None = 1, signal: str = "", which: int = -1) -> None:
@@ -221,10 +241,14 @@ class World:
                 assert name not in self.orders, f"{name} was asked for twice"
                 self._check_room(action)
                 self.orders[name] = action
+                self.listening.discard(name)
             case Switch():
                 assert name not in self.orders, f"{name} was asked for twice"
                 assert (name, action.process) in self.ever, "a stranger would be told"
                 self.orders[name] = action
+            case Listen():
+                self.listening.add(name)
+                self._knock(name)
             case Withdraw():
                 if self.orders.pop(name, None):
                     self.news.append(Withdrawn(tenant=name))
@@ -249,6 +273,7 @@ class World:
         """Kill the reactor and start it again: it knows the journal, and what runs."""
         self.orders.clear()
         self.alarms.clear()
+        self.listening.clear()
         self.tenants.clear()
         self.shared = self._shared()
         kept = [news for news in self.news if isinstance(news, Ended)]
