@@ -16,6 +16,7 @@ BENCHES = (
     "add",
     "memory",
     "density",
+    "ondemand",
     "watch",
     "pages",
     "queues",

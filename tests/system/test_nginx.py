@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,30 @@ def test_a_tenant_that_cannot_answer_says_so_at_once(site: Site, text: str, stat
     eventually(lambda: site.ask(name)[0] == 200)
     shutil.rmtree(site.deployment.directory / "tenants" / name)
     eventually(lambda: site.ask(name)[0] == 404)
+
+
+ON_DEMAND = 'package = "shop"\nstart = "on-demand"\n'
+
+
+def test_the_first_visitors_of_a_tenant_that_sleeps_are_answered(site: Site) -> None:
+    site.deployment.add("drowsy", text=ON_DEMAND)
+    eventually(lambda: site.deployment.ps().get("drowsy", {}).get("state") == "SLEEPING", every=0.2)
+    with ThreadPoolExecutor(20) as visitors:
+        posted = visitors.submit(site.ask, "drowsy", "/count/7", "POST")
+        answers = list(visitors.map(site.ask, ["drowsy"] * 20))
+    assert posted.result()[:2] == (200, "7")
+    assert {status for status, _, _ in answers} == {200}
+    assert len({page for _, page, _ in answers}) == 1
+    shutil.rmtree(site.deployment.directory / "tenants" / "drowsy")
+
+
+def test_the_first_visitor_of_one_that_cannot_wake_is_told_so(site: Site) -> None:
+    site.deployment.add("dead", text=f'{ON_DEMAND}env = {{ MOOD = "never" }}\n')
+    eventually(lambda: site.deployment.ps().get("dead", {}).get("state") == "SLEEPING", every=0.2)
+    assert site.is_unavailable("dead")
+    assert site.deployment.ps()["dead"]["state"] == "FATAL"
+    assert site.is_unavailable("dead", "POST")
+    shutil.rmtree(site.deployment.directory / "tenants" / "dead")
 
 
 def test_a_tenant_stopped_by_hand_says_so_until_it_is_started(site: Site) -> None:
