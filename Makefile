@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SERVICES := broker pathwatch dbwatch dispatcher reactor
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-unit test-contract test-integration test-system wheel lint fmt bench \
+.PHONY: help run-all test test-unit test-contract test-integration test-system test-databases wheel lint fmt bench \
 	docs tail ps servers clean upgrade $(SERVICES:%=restart-%)
 
 help: ## list the targets
@@ -57,6 +57,9 @@ bench: $(VENV)/installed servers ## measure; prints a table
 docs: $(VENV)/installed ## write the generated references
 	@$(BIN)/python -m docs.generate
 
+test-databases: $(VENV)/installed servers ## what databases do for minutes: flap, find room again
+	@$(BIN)/python -m pytest -q tests/databases
+
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
 
@@ -71,7 +74,7 @@ $(SERVICES:%=restart-%): restart-%: $(VENV)/installed
 	@$(BIN)/bus service restart $*
 
 servers: ## install the real servers that tests use (Debian packages; needs root)
-	@scripts/install-servers mariadb-server nginx-light wrk
+	@scripts/install-servers mariadb-server galera-4 rsync iproute2 nftables nginx-light wrk
 
 upgrade: $(VENV)/installed ## renew constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'

@@ -46,15 +46,24 @@ class InstanceError(Exception):
 class MariaDb:
     """One mariadbd: data, unix socket and log below `directory`, and a port on 127.0.0.1.
 
-    It ends with the thread that started it. Administration goes through the socket, as the account
+    It ends with the thread that started it. `through` is a command that runs the server, in another network
+    namespace for example. Administration goes through the socket, as the account
     of whoever runs this, without a password. `number` (1, 2, ...) tells synchronized instances apart.
     """
 
-    def __init__(self, directory: Path, port: int, number: int = 1, options: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        number: int = 1,
+        options: Iterable[str] = (),
+        through: Iterable[str] = (),
+    ) -> None:
         self.directory = directory
         self.port = port
         self.number = number
         self.options = tuple(options)
+        self.through = tuple(through)
         self.data = directory / "data"
         self.socket = directory / "sock"
         self.log = directory / "log"
@@ -102,6 +111,7 @@ class MariaDb:
     def launch(self) -> None:
         """Start the server and do not wait for it."""
         command = (
+            *self.through,
             *_as_owner(self.directory),
             shutil.which(SERVER) or SERVER,
             "--no-defaults",

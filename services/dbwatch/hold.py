@@ -7,7 +7,7 @@ from msgspec import Struct, structs
 
 WINDOW = 300.0
 """Seconds that a fall counts."""
-FIRST, LONGEST = 5.0, 60.0
+FIRST, LONGEST = 3.0, 60.0
 """Seconds that good must last to be told after the second fall, and after many: each fall doubles them."""
 
 

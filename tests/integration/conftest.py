@@ -1,6 +1,8 @@
 """Servers that several tests share."""
 
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 from bus import settings as settings_file
 from bus.settings import Settings
 from examples.mariadb import MariaDb
-from tests.harness import free_port, short_directory
+from tests.harness import eventually, free_port, short_directory
 
 Servers = tuple[MariaDb, MariaDb]
+
+PASSWORD = "s3cret"
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +39,7 @@ def servers(created_servers: Servers) -> Servers:
             server.launch()
     for server in created_servers:
         server.wait_ready()
-        server.make_schema("shop", "shop", "s3cret")
+        server.make_schema("shop", "shop", PASSWORD)
     return created_servers
 
 
@@ -50,3 +54,12 @@ def config(short_dir: Path) -> Path:
 @pytest.fixture
 def settings(config: Path) -> Settings:
     return settings_file.load(config)
+
+
+@pytest.fixture
+def watched(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """For tests that run dbwatch: it leaves no thread behind, and no password in the log."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("watchdog-")])
+    assert PASSWORD not in caplog.text

@@ -1,110 +1,24 @@
 """dbwatch at work on real MariaDB servers: stopped, killed, frozen, refusing, and back."""
 
 import asyncio
-import logging
-import signal
 import socket
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import pymysql
 import pytest
 
-from bus.api import Subscription
 from bus.events import DbDown, DbEvent, DbMisconfigured, DbUp
-from bus.memory import MemoryBus
-from bus.settings import CheckSettings, DatabaseSettings, Settings
 from examples.mariadb import MariaDb
-from services.dbwatch.service import DbWatch
-from tests.harness import DEADLINE, eventually, free_port
-from tests.integration.conftest import Servers
+from tests.harness import free_port
+from tests.integration.conftest import PASSWORD, Servers
+from tests.integration.watching import WITHIN, Scene, frozen, restart, run, url
 
-PASSWORD = "s3cret"
-EVERY, TIMEOUT = 0.2, 0.4
-WITHIN = 2.0
-"""Seconds that the begin and the end of an outage may stay unseen, as promised for the default settings: with
-the faster ones here, a busy machine has more than a second to spare."""
-
-QUIET = 1.5
-"""Seconds without a word after which nothing more is expected: several checks."""
-
-STATES = ("DB_UP", "DB_DEGRADED", "DB_DOWN", "DB_MISCONFIGURED")
-
-E = TypeVar("E", bound=DbEvent)
-
-
-class Scene:
-    """Settings for some databases, a bus, and an ear on it."""
-
-    def __init__(self, root: Path, **databases: str) -> None:
-        self.password_file = root / "password"
-        self.password_file.write_text(f"{PASSWORD}\n")
-        self.settings = Settings(
-            databases={
-                name: DatabaseSettings(url=url, password_file="password" if url.startswith("mysql") else "")
-                for name, url in databases.items()
-            },
-            checks=CheckSettings(database_every=EVERY, database_timeout=TIMEOUT),
-            file=str(root / "tenantbus.toml"),
-        )
-        self.bus = MemoryBus("test")
-        self.events: Subscription
-
-    @asynccontextmanager
-    async def dbwatch(self) -> AsyncIterator[None]:
-        self.events = await self.bus.subscribe(*STATES)
-        service = DbWatch(self.settings, self.bus.other("dbwatch"))
-        await asyncio.wait_for(service.start(), WITHIN)
-        work = asyncio.create_task(service.run())
-        try:
-            yield
-        finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
-            await service.stop(signal.SIGTERM)
-            await self.events.aclose()
-
-    async def said(self, event_type: type[E], database: str = "db1", within: float = WITHIN) -> E:
-        """The next event, which must be this one."""
-        envelope = await asyncio.wait_for(anext(self.events), within)
-        assert isinstance(envelope.event, event_type), envelope
-        assert envelope.subject == database
-        return envelope.event
-
-    async def silence(self) -> None:
-        with pytest.raises(TimeoutError):
-            print(await asyncio.wait_for(anext(self.events), QUIET))
-
-
-def url(server: MariaDb, user: str = "shop", schema: str = "shop") -> str:
-    return f"mysql://{user}@127.0.0.1:{server.port}/{schema}"
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    yield
-    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("watchdog-")])
-
-
-@pytest.fixture(autouse=True)
-def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    assert PASSWORD not in caplog.text
-
-
-def run(test: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, DEADLINE * 2))
-
-
-async def restart(server: MariaDb) -> None:
-    server.launch()  # not in another thread: the server ends with the thread that starts it
-    await asyncio.to_thread(server.wait_ready)
+pytestmark = pytest.mark.usefixtures("watched")
 
 
 @pytest.mark.parametrize("end", [MariaDb.stop, MariaDb.kill], ids=["stopped", "killed"])
@@ -143,15 +57,6 @@ def test_frozen_server_is_down_and_seen_again_after_a_longer_outage(servers: Ser
             await scene.silence()
 
     run(scenario())
-
-
-@contextmanager
-def frozen(server: MariaDb) -> Iterator[None]:
-    server.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.signal(signal.SIGCONT)
 
 
 def test_start_does_not_wait_for_a_frozen_server(servers: Servers, tmp_path: Path) -> None:

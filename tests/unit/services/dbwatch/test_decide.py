@@ -301,7 +301,7 @@ def test_nothing_flaps_for_long_and_calm_brings_the_truth(outcomes: list[Outcome
     events = spoken(outcomes, begin("db1", None))
     states = [badness(event) for _, event in events]
     better = sum(later < earlier for earlier, later in pairwise(states))
-    assert better <= 4 * 7, "each of four bounds lets go after 0, 5, 10, 20, 40, 60 s"
+    assert better <= 4 * 7, "each of four bounds lets go after 0, 3, 6, 12, 24, 48, 60 s"
 
 
 @given(st.lists(st.sampled_from(OUTCOMES), max_size=60), st.sampled_from(OUTCOMES))
@@ -317,11 +317,11 @@ def test_outage_is_told_at_once_whatever_was_before(outcomes: list[Outcome]) -> 
     assert isinstance(events[-1][1], DbDown)
 
 
-@pytest.mark.parametrize("period", [1, 3, 6, 12])
+@pytest.mark.parametrize("period", [1, 3, 6])
 def test_database_that_flaps_for_minutes_is_told_up_at_most_thrice(period: int) -> None:
-    """Up and down for `period` checks each, for ten minutes: 3 s is 6 checks."""
+    """Up and down for `period` checks of half a second each, for ten minutes."""
     cycle: list[Outcome] = [*[ANSWER] * period, *[DOWN] * period]
     events = spoken(cycle * (1200 // len(cycle)), begin("db1", None))
     ups = [at for at, event in events if isinstance(event, DbUp)]
     assert len(ups) <= 3
-    assert len(events) <= 3 + 3 + 5, "as many downs, and five times for how long it is held"
+    assert len(events) <= 3 + 3 + 6, "as many downs, and six times for how long it is held"
