@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 SERVICES := broker pathwatch dbwatch dispatcher reactor
 
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-unit test-contract test-integration test-system test-databases wheel lint fmt bench \
+.PHONY: help run-all test test-unit test-contract test-integration test-system test-databases wheel \
+	chaos lint fmt bench \
 	docs tail ps servers clean upgrade $(SERVICES:%=restart-%)
 
 help: ## list the targets
@@ -38,6 +39,9 @@ test-integration: $(VENV)/installed servers ## one service with real sockets, fi
 
 test-system: $(VENV)/installed servers ## everything together
 	@$(BIN)/python -m pytest -q tests/system
+
+chaos: $(VENV)/installed ## kill everything in any order under load, CHAOS_SECONDS (120) long
+	@$(BIN)/python -m pytest -q -s tests/chaos
 
 lint: $(VENV)/installed ## format, style, types, architecture, spelling, generated docs
 	@$(BIN)/ruff format --no-cache --check --quiet . || { echo "run: make fmt"; exit 1; }
