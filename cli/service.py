@@ -55,6 +55,8 @@ def ask(verb: Verb, name: str) -> None:
     settings = load_settings()
     meant([name], SERVICES, "service")
     try:
+        if verb != "stop":
+            _warn(request(settings, Ask(verb="list"), WITHIN).services, name)
         answer = request(settings, Ask(verb=verb, service=name), WITHIN)
     except NotRunningError:
         raise Failure(
@@ -69,6 +71,13 @@ def ask(verb: Verb, name: str) -> None:
         print(_line(row))
         if row.state != WANTED[verb]:
             raise click.exceptions.Exit(NOT_DONE)
+
+
+def _warn(rows: list[ServiceRow], name: str) -> None:
+    """Say what a service waits for that is started without a broker."""
+    broker = next(row for row in rows if row.service == "broker")
+    if name != "broker" and broker.state != "RUNNING":
+        print(f"bus: the broker is {broker.state}; {name} waits for it", file=sys.stderr, flush=True)
 
 
 def _line(row: ServiceRow) -> str:

@@ -28,6 +28,9 @@ MODULES = {"broker": "bus"}
 PASSING = {"STARTING", "STOPPING", "STOPPED"}
 """States of a service that are not worth a line on the screen."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether the settings have changed."""
+
 LOG_LIMIT = 10 * 1024 * 1024
 """Bytes of a service's log above which the next start of the service puts it aside."""
 
@@ -82,7 +85,11 @@ async def _run(plan: Plan, screen: Screen) -> End:
     signals = _signals()
     at = control.path(plan.settings)
     server = await control.listen(at, supervisor.answer)
-    tasks = [asyncio.create_task(sdnotify.keep_alive()), asyncio.create_task(_narrate(plan, screen))]
+    tasks = [
+        asyncio.create_task(sdnotify.keep_alive()),
+        asyncio.create_task(_narrate(plan, screen)),
+        asyncio.create_task(_try_again(Path(plan.settings.file), supervisor)),
+    ]
     try:
         return await _live(supervisor, signals, screen)
     finally:
@@ -118,6 +125,25 @@ async def _live(supervisor: Supervisor, signals: "asyncio.Queue[signal.Signals]"
     if not clean:
         screen.say("tenants may run on; the next `bus up` takes them back")
     return End.DONE if clean else End.TENANTS_LEFT
+
+
+async def _try_again(settings: Path, supervisor: Supervisor) -> None:
+    """Let services that found the settings wrong have another look whenever somebody has changed them."""
+    before = _stamp(settings)
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        now = _stamp(settings)
+        if now != before:
+            before = now
+            await supervisor.try_again()
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 async def _start(supervisor: Supervisor, screen: Screen) -> bool:

@@ -30,6 +30,11 @@ class Supervisor:
             sdnotify.send("READY=1")
         return row
 
+    async def try_again(self) -> None:
+        """Start what cannot start as things were: they are different now."""
+        fatal = [keeper for keeper in self._keepers.values() if keeper.row.state == "FATAL"]
+        await asyncio.gather(*(keeper.start() for keeper in fatal))
+
     def rows(self) -> list[ServiceRow]:
         return [keeper.row for keeper in self._keepers.values()]
 

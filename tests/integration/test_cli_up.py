@@ -65,6 +65,30 @@ def test_services_that_crash_hang_or_cannot_start(place: Shop) -> None:
     assert up.process.returncode == 0
 
 
+def test_settings_put_right_bring_back_who_found_them_wrong(place: Shop) -> None:
+    file = place.place / "tenantbus.toml"
+    good = file.read_text()
+    with place.up() as up:
+        tenant, dbwatch = running(place), place.service("dbwatch")["pid"]
+        file.write_text(f"{good}\nnonsense = 1\n")
+        os.kill(dbwatch, signal.SIGKILL)
+        eventually(lambda: "nonsense: unknown key (ended with exit code 3)" in up.output)
+        file.write_text(good)
+        eventually(lambda: place.service("dbwatch")["state"] == "RUNNING", every=0.1)
+        assert running(place) == tenant
+
+
+def test_who_starts_a_service_without_a_broker_is_told_what_it_waits_for(place: Shop) -> None:
+    with place.up():
+        bus("service", "stop", "broker", cwd=place.place)
+        restarting = Program(BUS, "service", "restart", "dbwatch", cwd=place.place)
+        with restarting:
+            eventually(lambda: "the broker is STOPPED; dbwatch waits for it" in restarting.output)
+            assert "RUNNING" in bus("service", "start", "broker", cwd=place.place)
+            assert restarting.process.wait(DEADLINE) == 0
+            assert "RUNNING" in restarting.output
+
+
 def test_garbage_on_the_control_socket_is_answered_and_harms_nobody(place: Shop) -> None:
     with place.up():
         for garbage, answer in (
