@@ -339,11 +339,19 @@ class ProcWaiting(ProcEvent, frozen=True, kw_only=True):
     """The tenant is wanted, and something it needs is not there: a database or a release."""
 
 
+CaughtUp: TypeAlias = Literal["", "yes", "no", "unknown"]
+"""Whether a database had what another one had; "" where nothing is said about that."""
+
+
 class ProcMoved(ProcEvent, frozen=True, kw_only=True):
     """The tenant leaves a database for another one."""
 
     source: words.DatabaseName = ""
     target: words.DatabaseName = ""
+    caught_up: CaughtUp = ""
+    """Whether `target` had all that was last seen of `source`; if not, it may lack what was written last."""
+    waited: float = 0.0
+    """Seconds that the tenant was held back for that."""
 
 
 class ProcStuck(ProcEvent, frozen=True, kw_only=True):

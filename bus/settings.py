@@ -215,6 +215,8 @@ class MoveSettings(Section, frozen=True, kw_only=True):
     """Tenants that may come at once after a while in which none came."""
     connections: Annotated[int, Meta(ge=1)] = 1
     """Connections that a tenant needs: nobody is sent where fewer are left."""
+    catch_up: Annotated[float, Meta(ge=0)] = 2.0
+    """Seconds that a tenant is held back until the other database has what was last seen of the lost one."""
     confirm_within: Positive = 3.0
     """Seconds that an application has to use another database once it is told; after that it is replaced."""
 

@@ -81,7 +81,9 @@ def outcome(event: ProcEvent) -> str:
             again = f"next try after {duration(event.retry_in)}" if event.retry_in else "waiting for that"
             return f"{event.reason}; {again}"
         case ProcMoved():
-            return ", ".join(filter(None, (f"{event.source} -> {event.target}", event.reason)))
+            return ", ".join(
+                filter(None, (f"{event.source} -> {event.target}", event.reason, _missing(event)))
+            )
         case ProcStuck():
             return ", ".join(filter(None, (event.kind, f"for {event.stuck_for:.1f} s", event.reason)))
         case ProcReady() if event.adopted:
@@ -102,6 +104,13 @@ def _database(event: DbEvent) -> str:
 def _service(event: ServiceUp | ServiceDown) -> str:
     said = event.reason if isinstance(event, ServiceDown) else f"version {event.version}"
     return f"pid {event.pid}, {said}"
+
+
+def _missing(event: ProcMoved) -> str:
+    """Say what a tenant may not find where it goes."""
+    if event.caught_up == "no":
+        return f"{event.target} lacks what was written last, after {event.waited:.1f} s"
+    return f"nobody knows whether {event.target} has everything" if event.caught_up == "unknown" else ""
 
 
 def _tenant(event: UserAdded | UserModified) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bus.events import (
     AnyEvent,
+    DbCaughtUp,
     DbDegraded,
     DbDown,
     DbDrainRequested,
@@ -84,7 +85,7 @@ TenantEvent: TypeAlias = (
 )
 DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured
 Drain: TypeAlias = DbDrainRequested | DbUndrainRequested
-SharedEvent: TypeAlias = DbVerdict | Drain | PackageReleased | PackageWithdrawn | ServiceUp
+SharedEvent: TypeAlias = DbVerdict | DbCaughtUp | Drain | PackageReleased | PackageWithdrawn | ServiceUp
 """What concerns all tenants."""
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, get_args
 from msgspec import structs
 
 from bus.events import (
+    DbCaughtUp,
     DbDown,
     DbUp,
     PackageReleased,
@@ -41,7 +42,7 @@ from services.reactor.adopt import label
 from services.reactor.learn import learn
 from services.reactor.placing import Verdict
 from services.reactor.replace import deadline, step
-from services.reactor.state import Idle, Replacing, State, Target, Tenant
+from services.reactor.state import CatchingUp, Idle, Replacing, State, Target, Tenant
 from services.reactor.steps import EXIT_NEVER
 from services.reactor.wants import Shared, aim, share
 
@@ -73,6 +74,7 @@ SHARED_EVENTS: tuple[SharedEvent, ...] = (
     PackageWithdrawn(release=PACKAGE.release),
     DbUp(database="db1", reason=""),
     DbDown(database="db1", reason=""),
+    DbCaughtUp(source="db1", target="db2", caught_up=True, reason=""),
 )
 
 
@@ -130,6 +132,7 @@ def _name(state: type) -> str:
 def _explore() -> Iterator[Edge]:
     """Try everything everywhere, once in each kind of place."""
     places = [Place(Tenant(name=NAME), Shared(databases={"db1": Verdict()}), 0.0, 0), _after_a_restart()]
+    places.append(_after_an_outage())
     seen: set[object] = set()
     while places:
         place = places.pop()
@@ -139,7 +142,8 @@ def _explore() -> Iterator[Edge]:
         for why, after in _try_all(place):
             edges, then = _settle(place, why, after)
             yield from edges
-            places.append(then)
+            if len(then.shared.databases) == 1 or isinstance(then.tenant.state, CatchingUp):
+                places.append(then)
 
 
 def _after_a_restart() -> Place:
@@ -152,6 +156,15 @@ def _after_a_restart() -> Place:
     for seq, heard in enumerate((EVENTS[0], said), 1):
         tenant = learn(tenant, Heard(seq=seq, event=heard), 0.0)
     return Place(tenant, shared, 0.0, 2)
+
+
+def _after_an_outage() -> Place:
+    """Put together what a reactor knows of a tenant whose database went down while it did not run."""
+    shared = Shared(databases={"db1": Verdict(), "db2": Verdict()})
+    shared = share(shared, 1, PACKAGE)
+    shared = share(shared, 2, DbUp(database="db2", reason=""))
+    shared = share(shared, 3, DbDown(database="db1", reason=""))
+    return Place(Tenant(name=NAME, database="db1"), shared, 0.0, 3)
 
 
 def _kind(place: Place) -> object:
@@ -169,6 +182,7 @@ def _kind(place: Place) -> object:
         tenant.record.probation,
         bool(shared.newest),
         shared.databases["db1"].status,
+        len(shared.databases),
         shared.ending,
     )
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from msgspec import Struct
 
-from bus.events import Ailment, DbDegraded, DbDown, DbDrainRequested, DbMisconfigured, DbUp
+from bus.events import Ailment, DbCaughtUp, DbDegraded, DbDown, DbDrainRequested, DbMisconfigured, DbUp
 from bus.settings import MoveSettings
 from services.reactor.actions import DbVerdict, Drain
 
@@ -18,6 +18,9 @@ LACKS: frozenset[Ailment] = frozenset({"lagging", "replication-broken", "donor"}
 
 UP, DEGRADED, BEHIND, DRAINED, UNWRITABLE, UNUSABLE = range(6)
 """How good a database is for a tenant; less is better."""
+
+LOST: frozenset[Status] = frozenset({"down", "unwritable"})
+"""What others are compared with, since nothing can be written there any more."""
 
 RANKS: Mapping[Status, int] = {"up": UP, "degraded": DEGRADED, "behind": BEHIND, "unwritable": UNWRITABLE}
 
@@ -32,6 +35,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """Connections that it could take besides those that were open; None when that is not known."""
     there: int = 0
     """Tenants that it served at that moment."""
+    lost_at: int = 0
+    """seq of the verdict since which it is lost, 0 when it is not."""
 
 
 class Load(NamedTuple):
@@ -55,6 +60,13 @@ class Drained(NamedTuple):
     """Who wants it without tenants; "" when that is over."""
 
 
+class Sync(NamedTuple):
+    """What dbwatch said last of a database that may have what another one had."""
+
+    seq: int
+    caught_up: bool | None
+
+
 class Databases(Struct, frozen=True, kw_only=True):
     """What is known of all databases."""
 
@@ -66,6 +78,18 @@ class Databases(Struct, frozen=True, kw_only=True):
     """Who leaves is counted where it goes to."""
     moves: MoveSettings = MoveSettings()
     drains: Mapping[str, Drained] = {}
+    syncs: Mapping[tuple[str, str], Sync] = {}
+    """Of each lost database and another one."""
+
+
+def compare(
+    known: Mapping[tuple[str, str], Sync], seq: int, event: DbCaughtUp
+) -> Mapping[tuple[str, str], Sync]:
+    """Take what dbwatch says of two databases; what newer words have overtaken changes nothing."""
+    pair = event.source, event.target
+    if pair in known and known[pair].seq >= seq:
+        return known
+    return {**known, pair: Sync(seq, event.caught_up)}
 
 
 def drain(known: Mapping[str, Drained], seq: int, event: Drain) -> Mapping[str, Drained]:
@@ -96,6 +120,7 @@ def judge(known: Verdict, seq: int, event: DbVerdict, load: Load) -> Verdict:
         reason=known.reason if status == known.status else event.reason,  # the same again is no news
         headroom=event.headroom if isinstance(event, DbUp | DbDegraded) else None,
         there=load.there,
+        lost_at=(known.lost_at or seq) if status in LOST else 0,
     )
 
 

@@ -9,10 +9,12 @@ from typing import assert_never
 from msgspec import structs
 
 from services.reactor.actions import Publish, Switch, Terminate, Withdraw
+from services.reactor.catching_up import Report, hold_back
 from services.reactor.say import moved
 from services.reactor.state import (
     Asked,
     Backoff,
+    CatchingUp,
     Exited,
     Failed,
     Fatal,
@@ -80,7 +82,7 @@ def _deadline(state: State | Telling, shared: Shared) -> float | None:
             return state.kill_at
         case Killing():
             return state.again_at
-        case Backoff() | Fatal():
+        case Backoff() | Fatal() | CatchingUp():
             return state.until
         case _:
             return None
@@ -121,20 +123,43 @@ def _replace(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Deci
         return _await_answer(tenant, both, both.new, goal)
     if goal == held:
         return _call_off(tenant, both, goal, shared, at)
-    if isinstance(goal, Target) and isinstance(both.new, Idle | Waiting) and _can_be_told(both.old, goal):
-        return _tell(tenant, both, goal)
+    if isinstance(goal, Target) and _can_be_told(both, goal):
+        return _tell(tenant, both, goal, shared, at)
     if isinstance(both.new, Resting):
         if tenant.leaving:  # there is never a third process
             return Decision(tenant)
         fresh = aim(tenant, shared)
         if isinstance(fresh, Target) and (fresh.alone or held.alone):
-            return stop(structs.replace(tenant, state=both.old), both.old, fresh, shared, at)
+            return _give_way(tenant, both, fresh, shared, at)
     return _step_new(tenant, both, both.new, shared, at)
 
 
 def _step_new(tenant: Tenant, both: Replacing, new: Single, shared: Shared, at: float) -> Decision:
     one = structs.replace(tenant, state=new)
     return _with_new(both, step_one(one, new, shared, at, both.old.run.process))
+
+
+def _give_way(tenant: Tenant, both: Replacing, goal: Target, shared: Shared, at: float) -> Decision:
+    """End the old process before the new one starts, since they cannot stand each other."""
+    run, report = both.old.run, _hold_back(tenant, both, goal, shared, at)
+    if isinstance(report, CatchingUp):
+        return _wait(tenant, both, report)
+    stopped, actions = stop(structs.replace(tenant, state=both.old), both.old, goal, shared, at)
+    if goal.database == run.target.database:
+        return Decision(stopped, actions)
+    event = moved(tenant, run, goal.database, both.reason, report)
+    stopped = structs.replace(stopped, database=goal.database)
+    return Decision(stopped, [Publish(tenant=tenant.name, event=event), *actions])
+
+
+def _hold_back(
+    tenant: Tenant, both: Replacing, goal: Target, shared: Shared, at: float
+) -> CatchingUp | Report:
+    return hold_back(structs.replace(tenant, state=both.new), goal.database, shared, at)
+
+
+def _wait(tenant: Tenant, both: Replacing, wait: CatchingUp) -> Decision:
+    return Decision(structs.replace(tenant, state=structs.replace(both, new=wait)))
 
 
 def _with_new(both: Replacing, decision: Decision) -> Decision:
@@ -172,21 +197,26 @@ def _call_off(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: fl
 # ---------------------------------------------------------------- in place
 
 
-def _can_be_told(old: Running, goal: Target) -> bool:
-    """Tell whether another database is all that is wanted, and the process takes one."""
-    return old.run.switches and goal == structs.replace(old.run.target, database=goal.database)
-
-
-def _tell(tenant: Tenant, both: Replacing, goal: Target) -> Decision:
-    """Have the process that serves use another database, since it has asked to be told."""
+def _can_be_told(both: Replacing, goal: Target) -> bool:
+    """Tell whether only another database is wanted, the process takes one, and nothing is under way."""
     run = both.old.run
-    event = moved(tenant, run, goal.database, both.reason, run.process.pid)
+    alike = goal == structs.replace(run.target, database=goal.database)
+    return run.switches and alike and isinstance(both.new, Idle | Waiting | CatchingUp)
+
+
+def _tell(tenant: Tenant, both: Replacing, goal: Target, shared: Shared, at: float) -> Decision:
+    """Have the process that serves use another database, since it has asked to be told."""
+    run, report = both.old.run, _hold_back(tenant, both, goal, shared, at)
+    if isinstance(report, CatchingUp):
+        return _wait(tenant, both, report)
+    event = moved(tenant, run, goal.database, both.reason, report)
+    event = structs.replace(event, serving=run.process.pid)
     switch = Switch(
         tenant=tenant.name, process=run.process, database=goal.database, settings=tenant.wish.settings
     )
     told = structs.replace(both, new=Telling(target=goal))
     return Decision(
-        structs.replace(tenant, state=told, database=goal.database),
+        structs.replace(tenant, state=told, database=goal.database, said=event),
         [Publish(tenant=tenant.name, event=event), switch],
     )
 

@@ -16,9 +16,11 @@ from bus.events import (
     ProcWaiting,
 )
 from services.reactor.actions import OwnEvent
+from services.reactor.catching_up import Report
 from services.reactor.state import (
     Asked,
     Backoff,
+    CatchingUp,
     Exited,
     Failed,
     Fatal,
@@ -60,7 +62,7 @@ def say_leaving(tenant: Tenant) -> OwnEvent | None:
 
 def is_known(event: OwnEvent, said: OwnEvent | None) -> bool:
     """Tell whether somebody who heard `said` last knows what `event` says, too."""
-    if said is None or isinstance(said, ProcReplaceFailed):
+    if said is None or isinstance(said, ProcReplaceFailed | ProcMoved):
         return event == said
     return event == said or (isinstance(event, ProcReady) and event.pid == said.serving)
 
@@ -88,7 +90,7 @@ def _say_new(both: Replacing, facts: dict[str, Any]) -> OwnEvent | None:
 
 def _say_one(state: Single, facts: dict[str, Any]) -> OwnEvent | None:
     match state:
-        case Idle() | Asked() | Withdrawing() | Failed() | Stuck():
+        case Idle() | CatchingUp() | Asked() | Withdrawing() | Failed() | Stuck():
             return None
         case Stopped():
             return ProcStopped(**facts, by=state.by, reason=state.reason)
@@ -108,20 +110,18 @@ def _say_one(state: Single, facts: dict[str, Any]) -> OwnEvent | None:
             assert_never(state)
 
 
-def moved(tenant: Tenant, run: Run | None, target: str, reason: str, serving: int = 0) -> ProcMoved:
-    """Tell that a tenant leaves the database that it uses, or used last, for another one.
-
-    `serving` is the pid of what serves on the old one until something serves on the new one.
-    """
+def moved(tenant: Tenant, run: Run | None, target: str, reason: str, report: Report) -> ProcMoved:
+    """Tell that a tenant leaves the database that its process uses, or that it used last, for another one."""
     facts: dict[str, Any] = _about(run) if run else {"database": tenant.database}
     return ProcMoved(
-        serving=serving,
         **facts,
         tenant=tenant.name,
         restarts=tenant.record.restarts,
         source=facts["database"],
         target=target,
         reason=reason,
+        caught_up=report.caught_up,
+        waited=report.waited,
     )
 
 

@@ -80,6 +80,20 @@ class Sleeping(Struct, frozen=True):
     shown: ClassVar[str] = "SLEEPING"
 
 
+class CatchingUp(Struct, frozen=True, kw_only=True):
+    """It moves, and the other database may not have yet what the one that is lost had."""
+
+    shown: ClassVar[str] = "WAITING"
+
+    source: str
+    """The database that is lost."""
+    since: float
+    until: float
+    """When it moves all the same."""
+    again: bool = False
+    """True when it served a moment ago."""
+
+
 class Backoff(Struct, frozen=True, kw_only=True):
     """It failed, and is tried again after a pause."""
 
@@ -207,7 +221,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     never: bool
 
 
-Resting: TypeAlias = Idle | Stopped | Gone | Waiting | Sleeping | Backoff | Fatal
+Resting: TypeAlias = Idle | Stopped | Gone | Waiting | Sleeping | CatchingUp | Backoff | Fatal
 Alive: TypeAlias = Starting | Running | Stuck | Stopping | Killing
 Ended: TypeAlias = Exited | Failed
 Single: TypeAlias = Resting | Asked | Withdrawing | Alive | Ended

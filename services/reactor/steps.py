@@ -17,12 +17,14 @@ from services.reactor.actions import (
     Withdraw,
 )
 from services.reactor.adopt import label
+from services.reactor.catching_up import hold_back
 from services.reactor.learn import forgive
 from services.reactor.placing import against, chance
 from services.reactor.say import moved
 from services.reactor.state import (
     Asked,
     Backoff,
+    CatchingUp,
     Exited,
     Failed,
     Fatal,
@@ -67,7 +69,9 @@ def step_one(
     """Take a step from `state`; `beside` is the process that serves meanwhile, if one does."""
     match state:
         case Idle() | Stopped() | Gone() | Waiting() | Sleeping():
-            return _rest(tenant, aim(tenant, shared), shared, beside)
+            return _rest(tenant, aim(tenant, shared), shared, at, beside)
+        case CatchingUp():
+            return _rest(tenant, aim(tenant, shared), shared, at, beside, again=state.again)
         case Backoff() | Fatal():
             return _pause(tenant, state, shared, at, beside)
         case Asked():
@@ -90,8 +94,14 @@ def step_one(
 # ---------------------------------------------------------------- without a process
 
 
-def _rest(
-    tenant: Tenant, goal: Aim, shared: Shared, beside: Process | None = None, *, again: bool = False
+def _rest(  # noqa: PLR0913  # what is so, what is wanted, and what is there
+    tenant: Tenant,
+    goal: Aim,
+    shared: Shared,
+    at: float,
+    beside: Process | None = None,
+    *,
+    again: bool = False,
 ) -> Decision:
     """Go where a tenant belongs that has no process, or none but the one that is to be replaced."""
     if tenant.leaving:
@@ -117,7 +127,10 @@ def _rest(
             return Decision(_to(tenant, Sleeping()), [Listen(tenant=tenant.name, release=goal.release)])
         case Target():
             again = again or isinstance(tenant.state, Sleeping)
-            return _spawn(tenant, goal, shared, beside, again=again)
+            if tenant.database not in {"", goal.database}:
+                return _move(tenant, goal, shared, at, beside, again=again)
+            waited = isinstance(tenant.state, Waiting) and not tenant.state.quiet
+            return _spawn(tenant, goal, beside, again=again, comes=waited and bool(goal.database))
         case _:
             assert_never(goal)
 
@@ -128,31 +141,37 @@ def _must_wait(goal: Aim, leaving: Run) -> bool:
 
 
 def _spawn(
-    tenant: Tenant, target: Target, shared: Shared, beside: Process | None, *, again: bool
+    tenant: Tenant, target: Target, beside: Process | None, *, again: bool, comes: bool = False
 ) -> Decision:
-    actions: list[AnyAction] = []
-    moving = bool(tenant.database) and target.database != tenant.database
-    waited = isinstance(tenant.state, Waiting) and not tenant.state.quiet
-    if moving:
-        reason, serving = against(shared, tenant.database), beside.pid if beside and not tenant.leaving else 0
-        event = moved(tenant, None, target.database, reason, serving)
-        actions.append(Publish(tenant=tenant.name, event=event))
-    actions.append(
-        Spawn(
-            tenant=tenant.name,
-            release=target.release,
-            database=target.database,
-            settings=tenant.wish.settings,
-            stamp=label(target),
-            again=again or (moving and beside is not None),
-            comes=bool(target.database) and (moving or waited),
-            beside=beside,
-        )
+    spawn = Spawn(
+        tenant=tenant.name,
+        release=target.release,
+        database=target.database,
+        settings=tenant.wish.settings,
+        stamp=label(target),
+        again=again,
+        comes=comes,
+        beside=beside,
     )
     record = tenant.record
     record = structs.replace(record, restarts=record.restarts + record.fallen, fallen=False)
     tenant = structs.replace(tenant, record=record, database=target.database)
-    return Decision(_to(tenant, Asked(target=target)), actions)
+    return Decision(_to(tenant, Asked(target=target)), [spawn])
+
+
+def _move(  # noqa: PLR0913  # as for _rest
+    tenant: Tenant, target: Target, shared: Shared, at: float, beside: Process | None, *, again: bool
+) -> Decision:
+    """Start on another database than before, once that has what the one before had, and tell of it."""
+    report = hold_back(tenant, target.database, shared, at)
+    if isinstance(report, CatchingUp):
+        return Decision(_to(tenant, structs.replace(report, again=again)))
+    event = moved(tenant, None, target.database, against(shared, tenant.database), report)
+    if beside and not tenant.leaving:
+        event = structs.replace(event, serving=beside.pid)
+        tenant = structs.replace(tenant, said=event)
+    tenant, actions = _spawn(tenant, target, beside, again=again or beside is not None, comes=True)
+    return Decision(tenant, [Publish(tenant=tenant.name, event=event), *actions])
 
 
 def _pause(
@@ -160,9 +179,9 @@ def _pause(
 ) -> Decision:
     goal = aim(tenant, shared)
     if goal != state.target and not isinstance(goal, Unused):  # what it failed on has changed
-        return _rest(forgive(tenant), goal, shared, beside)
+        return _rest(forgive(tenant), goal, shared, at, beside)
     if at >= state.until:
-        return _rest(tenant, goal, shared, beside)
+        return _rest(tenant, goal, shared, at, beside)
     return Decision(tenant)
 
 
@@ -205,11 +224,8 @@ def may_serve_on(goal: Aim) -> bool:
 
 def stop(tenant: Tenant, state: Starting | Running, goal: Aim, shared: Shared, at: float) -> Decision:
     """Ask a process to end, since `goal` is something else."""
-    run, actions, reason = state.run, list[AnyAction](), _why(tenant, state.run.target, goal, shared)
-    if isinstance(goal, Target) and goal.database != run.target.database:
-        actions.append(Publish(tenant=tenant.name, event=moved(tenant, run, goal.database, reason)))
-        tenant = structs.replace(tenant, database=goal.database)
-    actions.append(Terminate(tenant=tenant.name, process=run.process))
+    run, reason = state.run, _why(tenant, state.run.target, goal, shared)
+    actions: list[AnyAction] = [Terminate(tenant=tenant.name, process=run.process)]
     told = stopping(tenant, run, reason, shared, at)
     if isinstance(goal, Unused):
         actions.append(Listen(tenant=tenant.name, release=goal.release))
@@ -285,11 +301,11 @@ def _account(
     target = state.target if isinstance(state, Failed) else state.run.target
     if isinstance(state, Exited):
         if not state.failure:
-            return _rest_again(tenant, goal, shared, beside)
+            return _rest_again(tenant, goal, shared, at, beside)
         fallen = tenant.record.fallen or not beside
         tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=fallen))
     if not isinstance(goal, Target) or is_down(shared, target.database):  # not its fault
-        return _rest_again(tenant, goal, shared, beside)
+        return _rest_again(tenant, goal, shared, at, beside)
     record = _count(tenant.record, state, shared, at)
     count = len(record.failures)
     never = state.never if isinstance(state, Failed) else state.code == EXIT_NEVER
@@ -301,16 +317,16 @@ def _account(
     # whoever it served is cut off; it runs on demand for those who wait or come again
     tenant = structs.replace(tenant, record=record, awake=not _has_served(state))
     if count == 1 and isinstance(state, Exited) and not beside:
-        return _rest_again(tenant, aim(tenant, shared), shared, beside)
+        return _rest_again(tenant, aim(tenant, shared), shared, at, beside)
     tenant = structs.replace(tenant, said=None)  # the same failure once more is news all the same
     pause = _pause_after(count, tenant, shared)
     backoff = Backoff(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
     return Decision(_to(tenant, backoff))
 
 
-def _rest_again(tenant: Tenant, goal: Aim, shared: Shared, beside: Process | None) -> Decision:
+def _rest_again(tenant: Tenant, goal: Aim, shared: Shared, at: float, beside: Process | None) -> Decision:
     """Go on after an end; whether a successor may come beside what serves has to be asked anew."""
-    return Decision(_to(tenant, Idle())) if beside else _rest(tenant, goal, shared, again=True)
+    return Decision(_to(tenant, Idle())) if beside else _rest(tenant, goal, shared, at, again=True)
 
 
 def _has_served(state: Exited | Failed) -> bool:

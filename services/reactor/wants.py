@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 from packaging.version import InvalidVersion, Version
 
 from bus.events import (
+    DbCaughtUp,
     DbDegraded,
     DbDown,
     DbDrainRequested,
@@ -20,7 +21,18 @@ from bus.events import (
 from bus.model import Plan, TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import DbVerdict, SharedEvent
-from services.reactor.placing import Databases, Full, Load, Wanted, against, drain, judge, place
+from services.reactor.placing import (
+    LOST,
+    Databases,
+    Full,
+    Load,
+    Wanted,
+    against,
+    compare,
+    drain,
+    judge,
+    place,
+)
 from services.reactor.state import (
     Gone,
     Idle,
@@ -98,6 +110,8 @@ def share(shared: Shared, seq: int, event: SharedEvent) -> Shared:
     match event:
         case DbUp() | DbDegraded() | DbDown() | DbMisconfigured():
             return _judge(shared, seq, event)
+        case DbCaughtUp():
+            return structs.replace(shared, syncs=compare(shared.syncs, seq, event))
         case DbDrainRequested() | DbUndrainRequested():
             return structs.replace(shared, drains=drain(shared.drains, seq, event))
         case PackageReleased() | PackageWithdrawn():
@@ -250,7 +264,7 @@ def _lack(settings: TenantSettings, shared: Shared) -> str:
 def is_down(shared: Shared, database: str) -> bool:
     """Tell whether failures may be the database's fault."""
     verdict = shared.databases.get(database)
-    return verdict is not None and verdict.status in {"down", "unwritable"}
+    return verdict is not None and verdict.status in LOST
 
 
 # ---------------------------------------------------------------- who uses what

@@ -5,11 +5,13 @@ import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bus.api import Bus
 from bus.events import (
+    DbCaughtUp,
     DbDown,
     DbUp,
     Envelope,
@@ -133,9 +135,15 @@ class Stage:
         for database in databases:
             self.bus.publish(DbUp(database=database, reason="answers"))
 
-    def down(self, *databases: str) -> None:
+    def down(self, *databases: str, caught_up: bool | None = None) -> None:
+        """Lose databases, and say of the others whether they have what those had."""
         for database in databases:
             self.bus.publish(DbDown(database=database, reason="no answer"))
+        others = self.settings.databases.keys() - set(databases)
+        for source, target in product(databases, sorted(others)):
+            self.bus.publish(
+                DbCaughtUp(source=source, target=target, caught_up=caught_up, reason="as compared")
+            )
 
     def add(self, name: str, mood: str = "", **settings: Any) -> None:
         self._tell(UserAdded, name, mood, settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.events import DbDown, ProcExited, ProcMoved, ProcReady, ProcStarted
+from bus.events import ProcExited, ProcMoved, ProcReady, ProcStarted
 from tests.integration.stage import Stage, stage
 
 
@@ -40,7 +40,8 @@ async def ask_until(over: asyncio.Event, one: Stage) -> int:
 def test_one_that_takes_another_database_keeps_its_process(short_dir: Path) -> None:
     async def scene(one: Stage) -> None:
         pid = await begin(one, "switch")
-        seq = await one.bus.publish(DbDown(database="db1", reason="no answer"))
+        seq = await one.head()
+        one.down("db1")
         _, moved = await one.said(ProcMoved, "acme", seq, source="db1", target="db2")
         assert (moved.pid, moved.serving, moved.reason) == (pid, pid, "database db1 is down: no answer")
         await one.said(ProcReady, "acme", seq, pid=pid, database="db2", adopted=False)
@@ -65,7 +66,8 @@ def test_one_that_does_not_is_replaced_without_a_gap(short_dir: Path, mood: str,
         pid = await begin(one, mood)
         over = asyncio.Event()
         asking = asyncio.create_task(ask_until(over, one))
-        seq = await one.bus.publish(DbDown(database="db1", reason="no answer"))
+        seq = await one.head()
+        one.down("db1")
         _, started = await one.said(ProcStarted, "acme", seq, serving=pid)
         assert (started.database, started.reason) == ("db2", reason)
         await one.said(ProcReady, "acme", seq, pid=started.pid, database="db2")
@@ -75,5 +77,20 @@ def test_one_that_does_not_is_replaced_without_a_gap(short_dir: Path, mood: str,
         told = await one.ask("acme")
         assert (told["pid"], told["database"][-3:]) == (started.pid, "db2")
         assert len(await one.bus.replay("PROC_MOVED")) == 1
+
+    play(short_dir, scene)
+
+
+@pytest.mark.parametrize(("caught_up", "answer"), [(True, "yes"), (False, "no"), (None, "unknown")])
+def test_a_move_says_whether_anything_may_be_missing(
+    short_dir: Path, *, caught_up: bool | None, answer: str
+) -> None:
+    async def scene(one: Stage) -> None:
+        await begin(one, "switch")
+        seq = await one.head()
+        one.down("db1", caught_up=caught_up)
+        _, moved = await one.said(ProcMoved, "acme", seq)
+        assert (moved.caught_up, moved.waited >= 2.0) == (answer, caught_up is False)
+        await one.said(ProcReady, "acme", seq, database="db2")
 
     play(short_dir, scene)

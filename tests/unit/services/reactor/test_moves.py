@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bus.events import (
     AnyEvent,
+    DbCaughtUp,
     DbDegraded,
     DbDown,
     DbDrainRequested,
@@ -50,7 +51,14 @@ def spread(world: World) -> Counter[str]:
 
 
 def moves(world: World) -> Counter[str]:
-    return Counter(event.tenant for _, event in world.journal if isinstance(event, ProcMoved))
+    """Count how often each tenant served from another database than before."""
+    count: Counter[str] = Counter()
+    serves: dict[str, str] = {}
+    for _, event in world.journal:
+        if isinstance(event, ProcReady):
+            count[event.tenant] += serves.get(event.tenant, event.database) != event.database
+            serves[event.tenant] = event.database
+    return count
 
 
 def test_tenants_are_spread_evenly() -> None:
@@ -129,3 +137,86 @@ def test_a_flapping_database_moves_each_tenant_at_most_twice(
         world.wait(3.0)
     world.calm()
     assert max(moves(world).values(), default=0) <= 2
+
+
+class TestCatchingUp:
+    """What a tenant wrote should be there when it comes."""
+
+    def move(self, world: World, *said: bool | None, after: float = 0.5) -> ProcMoved:
+        """Lose db1, hear of db2 what is said a while later; gives the move that came of it."""
+        world.say(verdict("db1", DOWN))
+        world.deliver(0)
+        world.settle_down()
+        assert not [event for _, event in world.journal if isinstance(event, ProcMoved)]
+        assert spread(world) == {"db1": 1}
+        for word in said:
+            world.wait(after)
+            world.say(DbCaughtUp(source="db1", target="db2", caught_up=word, reason="as compared"))
+            world.deliver(0)
+        world.calm()
+        assert spread(world) == {"db2": 1}
+        (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
+        return event
+
+    def world(self, *, switching: bool = False, overlap: bool = True) -> World:
+        world = World(switching=switching)
+        world.say(release("1.0", overlap=overlap))
+        world.say(verdict("db1", UP))
+        world.say(UserAdded(tenant="t", path="/t", settings=TenantSettings(package="shop"), stamp="1"))
+        world.calm()
+        world.say(verdict("db2", UP))
+        world.calm()
+        return world
+
+    @pytest.mark.parametrize(
+        ("said", "answer", "waited"),
+        [
+            ((True,), "yes", 0.5),
+            ((False, True), "yes", 1.0),
+            ((None,), "unknown", 0.5),
+            ((False,), "no", 2.0),
+            ((), "unknown", 2.0),
+        ],
+    )
+    @pytest.mark.parametrize(("switching", "overlap"), [(False, True), (False, False), (True, True)])
+    def test_a_tenant_is_held_back_until_that_is_known_or_for_two_seconds(
+        self, said: tuple[bool | None, ...], answer: str, waited: float, *, switching: bool, overlap: bool
+    ) -> None:
+        event = self.move(self.world(switching=switching, overlap=overlap), *said)
+        assert event.caught_up == answer
+        assert event.waited == pytest.approx(waited, abs=0.01)
+
+    def test_what_was_said_of_an_earlier_outage_does_not_count(self) -> None:
+        world = self.world()
+        hear(world, DbCaughtUp(source="db1", target="db2", caught_up=True, reason="as compared"))
+        assert self.move(world).caught_up == "unknown"
+
+    def test_a_crash_meanwhile_does_not_hurry_it(self) -> None:
+        world = self.world()
+        world.say(verdict("db1", DOWN))
+        world.deliver(0)
+        world.end("t", None, "SIGSEGV")
+        world.settle_down()
+        assert not world.all()
+        assert world.tenants["t"].state.shown == "WAITING"
+        hear(world, DbCaughtUp(source="db1", target="db2", caught_up=True, reason="as compared"))
+        assert spread(world) == {"db2": 1}
+        assert world.tenants["t"].record.failures == ()
+
+    def test_it_stays_when_its_database_returns_meanwhile(self) -> None:
+        world = self.world()
+        world.say(verdict("db1", DOWN))
+        world.deliver(0)
+        world.wait(1.0)
+        hear(world, verdict("db1", UP))
+        assert spread(world) == {"db1": 1}
+        assert moves(world).total() == 0
+
+    def test_a_database_that_lives_is_left_at_once_and_nothing_is_known(self) -> None:
+        world = self.world()
+        world.say(DbDrainRequested(database="db1", by="ann"))
+        world.deliver(0)
+        world.settle_down()
+        assert spread(world) == {"db2": 1}
+        (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
+        assert (event.caught_up, event.waited) == ("unknown", 0.0)

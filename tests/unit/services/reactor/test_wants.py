@@ -105,7 +105,7 @@ def test_overtaken_news_changes_nothing() -> None:
 
 def test_the_same_verdict_again_keeps_its_reason() -> None:
     one = share(shared(DOWN1, databases=BOTH), 9, structs.replace(DOWN1, reason="another"))
-    assert one.databases["db1"] == Verdict(seq=9, status="down", reason="refused")
+    assert one.databases["db1"] == Verdict(seq=9, status="down", reason="refused", lost_at=1)
 
 
 def test_without_databases_none_is_used() -> None:

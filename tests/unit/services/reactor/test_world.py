@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.events import (
+    DbCaughtUp,
     DbDegraded,
     DbDown,
     DbDrainRequested,
@@ -76,6 +77,12 @@ def say_database(world: World, _: str, n: int) -> None:
         world.say((DbUp if n % 3 else DbDown)(database=database, reason="as checked"))
 
 
+def say_caught_up(world: World, _: str, n: int) -> None:
+    source, target = DATABASES[n % 2], DATABASES[1 - n % 2]
+    caught_up = (True, False, None)[n % 3]
+    world.say(DbCaughtUp(source=source, target=target, caught_up=caught_up, reason="as compared"))
+
+
 def say_drain(world: World, _: str, n: int) -> None:
     event_class = DbDrainRequested if n % 3 == 0 else DbUndrainRequested
     world.say(event_class(database=DATABASES[n % 2], by="ann@host"))
@@ -116,6 +123,7 @@ ACTS: tuple[Callable[[World, str, int], Any], ...] = (
     say_wrong,
     say_request,
     say_database,
+    say_caught_up,
     say_drain,
     say_release,
     say_stuck,
