@@ -1,7 +1,7 @@
 """What is said of all databases, and what follows from knowing them together."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
 from bus.api import Bus
@@ -15,10 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class Board:
-    """What is known of all databases together: who is down, and who has what they had."""
+    """What is known of all databases together: who is down, and who has what they had.
 
-    def __init__(self, bus: Bus, databases: Iterable[str]) -> None:
+    `hurry` has a database checked now.
+    """
+
+    def __init__(self, bus: Bus, databases: Iterable[str], hurry: Callable[[str], None]) -> None:
         self._bus = bus
+        self._hurry = hurry
         self._sync = Sync(standings=dict.fromkeys(databases))
         self._said: dict[str, int] = {}
 
@@ -39,6 +43,8 @@ class Board:
         for event in events:
             log.info("database=%s %s %s: %s", event.source, event.type, event.target, event.reason)
             self._bus.publish(event)
+            if event.caught_up is False:  # as it was half a second ago, maybe: tenants wait for better news
+                self._hurry(event.target)
 
     def say(self, finding: Finding, cause: int) -> None:
         self._said[finding.database] = badness(finding)

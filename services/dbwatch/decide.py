@@ -95,7 +95,13 @@ class Asked(NamedTuple):
     seq: int
 
 
-Input: TypeAlias = TimeCame | Reached | Reported | Asked
+class Hurried(NamedTuple):
+    """What is known already is not new enough for somebody."""
+
+    at: float
+
+
+Input: TypeAlias = TimeCame | Reached | Reported | Asked | Hurried
 
 
 class HandOut(NamedTuple):
@@ -162,6 +168,8 @@ def decide(
             case = structs.replace(case, holds=(Hold(),) * DOWN, answer=seq)
             case, asked = _hand_out(case, at, rules)
             return case, [Renew(), *asked]
+        case Hurried(at):
+            return (case, []) if case.asked is not None else _hand_out(case, at, rules)
         case TimeCame(at):
             if at < case.due:
                 return case, []

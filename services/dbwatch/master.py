@@ -11,6 +11,7 @@ from services.dbwatch.decide import (
     Asked,
     Case,
     HandOut,
+    Hurried,
     Input,
     Outcome,
     Reached,
@@ -45,6 +46,10 @@ class Master:
     def ask(self, seq: int) -> None:
         """Have the database judged anew, as the answer to a request."""
         self._inbox.put_nowait(Asked(self._loop.time(), seq))
+
+    def hurry(self) -> None:
+        """Have the database checked now, if that is not under way."""
+        self._inbox.put_nowait(Hurried(self._loop.time()))
 
     async def step(self) -> None:
         """Wait for a report or until one is due, and act on it."""

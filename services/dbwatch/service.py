@@ -30,7 +30,7 @@ class DbWatch(Service):
             for envelope in (await self.bus.latest("DB_*")).events
             if isinstance(envelope.event, Finding)
         }
-        board = Board(self.bus, self.settings.databases)
+        board = Board(self.bus, self.settings.databases, lambda name: self._masters[name].hurry())
         self._masters = {
             name: Master(self.settings, board, begin(name, said.get(name)))
             for name in self.settings.databases

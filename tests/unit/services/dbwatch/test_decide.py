@@ -14,6 +14,7 @@ from services.dbwatch.decide import (
     Asked,
     Case,
     HandOut,
+    Hurried,
     Input,
     Outcome,
     Reached,
@@ -224,6 +225,14 @@ def test_request_is_answered_by_a_new_watchdog_while_a_check_hangs() -> None:
 def test_request_is_answered_by_the_deadline_at_the_latest() -> None:
     _, actions = after(TimeCame(7.0), Asked(7.6, 42), TimeCame(8.6))
     assert actions == [Say(LATE, 42), Replace(), HandOut(3)]
+
+
+def test_who_is_in_a_hurry_gets_a_check_at_once_unless_one_is_under_way() -> None:
+    case, _ = after(TimeCame(7.0))
+    assert after(Hurried(7.1), case=case) == (case, [])
+    case, actions = after(Reported(7.1, 1, ANSWER), Hurried(7.2), case=case)
+    assert actions == [HandOut(2)]
+    assert case.due == 8.2
 
 
 def test_person_who_asks_ends_the_holding() -> None:
