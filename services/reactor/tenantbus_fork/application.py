@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import os
@@ -10,8 +11,10 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from . import page
 
 MakeApp = Callable[[Any], Any]
 
@@ -71,15 +74,24 @@ def warm_up() -> None:
     """
     try:
         exercise = importlib.import_module(".warm", __package__).exercise
+        selector = importlib.import_module(".serving", __package__).ScoringSelector
     except ImportError as error:
         raise BrokenError(f"{sys.executable} cannot serve: {error}") from error
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop(selector(page.scratch()))
     asyncio.set_event_loop(loop)
-    ours, theirs = socket.socketpair()
     try:
-        loop.run_until_complete(exercise(ours, theirs, REQUESTS))
+        with listening() as listener:
+            loop.run_until_complete(exercise(listener, REQUESTS))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-        ours.close()
-        theirs.close()
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[socket.socket]:
+    """Listen at a name that the kernel chooses and that nobody else knows (unix(7))."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")
+        listener.listen()
+        listener.setblocking(False)
+        yield listener

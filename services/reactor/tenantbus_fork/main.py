@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import application, child, kernel, runtime
+from . import application, child, compact, kernel, rehearsal, runtime
 from .application import BrokenError, MakeApp
 from .server import ForkServer, say
 
@@ -91,6 +91,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
             " each tenant will import it for itself"
         )
         server.begin_again([sys.executable, "-I", *sys.argv, "--exec"], LISTENER_AT)
+    compact.gather(rehearsal.live, application.warm_up)
     application.freeze()
     sys.stdout.flush()  # or each tenant would write it once more
     say(f"{options.release} is ready")

@@ -18,7 +18,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 
 from . import kernel, notify, page
 from .application import MakeApp
-from .serving import CountingServer, Score, ScoringSelector
+from .serving import CHUNK, CountingServer, Score, ScoringSelector
 from .tenant import Tenant
 
 NEVER = 3
@@ -91,7 +91,7 @@ async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) 
         raise TypeError(f"make_app gave {application!r}, which is no tornado.web.Application")
     if not logging.getLogger().handlers:  # the application has no opinion of its own
         logging.getLogger().addHandler(_to_stderr)
-    server = CountingServer(application, xheaders=True)
+    server = CountingServer(application, xheaders=True, chunk_size=CHUNK)
     server.count(Score(numbers), identity)
     for number in range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]):
         listener = socket.socket(fileno=number)

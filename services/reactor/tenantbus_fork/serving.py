@@ -17,6 +17,9 @@ from tornado.websocket import WebSocketHandler
 
 from . import page
 
+CHUNK = 16 * 1024
+"""Bytes that are read from a connection at once: a tenant that has once had the room for them keeps it."""
+
 IDENTITY = "/-/identity"
 """Asked for by those who must be sure whom they talk to; the application never sees it."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Iterable
 
-from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
 from . import page
-from .serving import CountingServer, Score
+from .serving import CHUNK, CountingServer, Score
 
 
 class _Echo(RequestHandler):
@@ -21,14 +21,22 @@ class _Echo(RequestHandler):
     post = get
 
 
-async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterable[str]) -> None:
-    """Answer the requests over a private pair of sockets."""
+_numbers = itertools.count()
+
+
+def make_app() -> Application:
+    """Make an application with a pattern that is new: those that are known already are not compiled."""
+    return Application([("/", _Echo), (f"/{next(_numbers)}/([a-z]+)", _Echo)])
+
+
+async def exercise(listener: socket.socket, requests: Iterable[str]) -> None:
+    """Begin to serve as a tenant does, and answer the requests, which come in at a socket nobody knows."""
     access = logging.getLogger("tornado.access")
     access.disabled = True  # nobody wants to read of these
-    server = CountingServer(Application([("/", _Echo)]), xheaders=True)
+    server = CountingServer(make_app(), xheaders=True, chunk_size=CHUNK)
     server.count(Score(page.scratch()), {})
-    server.handle_stream(IOStream(ours), ("127.0.0.1", 0))
-    reader, writer = await asyncio.open_connection(sock=theirs)
+    server.add_socket(listener)
+    reader, writer = await asyncio.open_unix_connection(listener.getsockname())
     for request in requests:
         writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
@@ -36,5 +44,6 @@ async def exercise(ours: socket.socket, theirs: socket.socket, requests: Iterabl
         await reader.readexactly(int(length))
     writer.close()
     await writer.wait_closed()
+    server.stop()
     await server.close_all_connections()
     access.disabled = False

@@ -19,13 +19,17 @@ MESSAGE_MAX = 64 * 1024
 DESCRIPTORS_MAX = 4
 
 
+to_json = json.JSONEncoder(separators=(",", ":")).encode
+"""Made once: json.dumps makes one each time."""
+
+
 class MessageTooLongError(Exception):
     """A message does not fit into one packet."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
     """Raises MessageTooLongError."""
-    packet = json.dumps(message, separators=(",", ":")).encode()
+    packet = to_json(message).encode()
     if len(packet) > MESSAGE_MAX:
         raise MessageTooLongError(f"{len(packet)} bytes, {MESSAGE_MAX} are possible")
     return packet
@@ -81,7 +85,10 @@ class Outbox:
         while self._waiting:
             packet, descriptors = self._waiting[0]
             try:
-                socket.send_fds(self._peer, [packet], descriptors)
+                if descriptors:
+                    socket.send_fds(self._peer, [packet], descriptors)
+                else:
+                    self._peer.send(packet)
             except BlockingIOError:
                 return
             self._drop_first()

@@ -1,0 +1,55 @@
+"""The life of a tenant that nobody knows, from its birth to its end, with the application of the warm-up."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+from typing import Any
+
+from . import application, child, page, runtime
+from .tenant import Tenant
+
+ORDER: dict[str, Any] = {
+    "tenant": "rehearsal",
+    "release": "",
+    "database": "",
+    "plan": "free",
+    "port": 0,
+    "user": None,
+    "needs": (),
+    "cgroups": (),
+    "limits": (),
+    "directory": "/",
+    "log": os.devnull,
+    "notify": "",
+    "sockets": 0,
+    "watchdog": 0,
+}
+
+
+def live() -> None:
+    """Be that tenant: the process is of no use afterwards."""
+    may_go, go = os.pipe()
+    os.write(go, b"!")
+    private, score = os.memfd_create("private"), os.memfd_create("score")
+    os.write(private, b'{"env": {}, "settings": {}}')
+    os.truncate(score, page.SIZE)
+    birth = child.Birth(dict(ORDER), [], score, private, may_go)
+    runtime.live(birth.order, _make_app, child.settle_in(birth))
+
+
+def _make_app(_: Tenant) -> Any:
+    """Ask for a few pages, then for the end."""
+    warm = importlib.import_module(".warm", __package__)
+
+    async def ask() -> None:
+        with application.listening() as listener:
+            await warm.exercise(listener, application.REQUESTS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = asyncio.ensure_future(ask())
+    made = warm.make_app()
+    made.settings["asking"] = asking  # or nobody would hold it
+    return made
