@@ -37,7 +37,7 @@ TO_SLEEP = 300.0
 async def asleep(product: Product) -> None:
     """Wait until the bus knows that all tenants sleep."""
     bus = await connect(product.settings, "bench", within=DEADLINE)
-    events = await bus.subscribe("PROC_SLEEPING")
+    events = await bus.subscribe("PROC_SLEEPING", after=0)
     missing = set(NAMES)
     async with asyncio.timeout(TO_SLEEP):
         while missing:

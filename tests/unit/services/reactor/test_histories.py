@@ -15,6 +15,7 @@ from bus.events import (
     RestartRequested,
     StartRequested,
     StopRequested,
+    TenantIdle,
     UserAdded,
     UserDeleted,
     UserInvalid,
@@ -123,6 +124,21 @@ def stuck(world: World) -> None:
         world.deliver(-1)
 
 
+def visit(world: World) -> None:
+    world.visit(ACME)
+
+
+def unused(world: World) -> None:
+    programs = world.processes.get(ACME)
+    if programs:
+        process = programs[-1].process
+        idle = TenantIdle(
+            tenant=ACME, pid=process.pid, started=process.started, idle_for=900.0, reason="not used"
+        )
+        world.say(idle)
+        world.deliver(-1)
+
+
 def old_crashes(world: World) -> None:
     world.end(ACME, None, "SIGSEGV", which=0)
     world.settle_down()
@@ -175,6 +191,9 @@ ON_DB1: tuple[Step, ...] = (subscribes, release("1.0"), up("db1"), added(), calm
 TELLING: tuple[Step, ...] = (*ON_DB1, down("db1"))
 REPLACING: tuple[Step, ...] = (*RUNNING, OTHERS, spawned)
 DRAINING: tuple[Step, ...] = (*RUNNING, turns_deaf, OTHERS, spawned, becomes_ready)
+ASLEEP: tuple[Step, ...] = (*BASE, added(start="on-demand"), calm)
+AWAKE: tuple[Step, ...] = (*ASLEEP, visit, calm)
+OTHERS_ASLEEP = modified(start="on-demand", env={"A": "1"})
 
 HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
     "everything_comes_in_another_order": ((added(), up("db2"), calm, release("1.0"), up("db1")), "RUNNING"),
@@ -307,6 +326,21 @@ HISTORIES: dict[str, tuple[Sequence[Step], str]] = {
         (subscribes, ALONE, up("db1"), added(), calm, up("db2"), down("db1"), calm),
         "RUNNING",
     ),
+    "asleep": ((*ASLEEP, OTHERS_ASLEEP, down("db1"), release("1.1"), calm), "SLEEPING"),
+    "woken": (AWAKE, "RUNNING"),
+    "woken_and_unused": ((*AWAKE, unused, calm), "SLEEPING"),
+    "woken_while_it_goes_to_sleep": ((*AWAKE, turns_deaf, unused, visit, calm), "RUNNING"),
+    "woken_while_it_goes_to_sleep_and_must_be_alone": ((ALONE, *AWAKE[1:], unused, visit, calm), "RUNNING"),
+    "woken_and_stopped_while_it_goes_to_sleep": ((*AWAKE, turns_deaf, unused, visit, STOP), "STOPPED"),
+    "woken_and_crash": ((*AWAKE, crash, calm), "SLEEPING"),
+    "woken_and_crash_loop": ((*AWAKE, crash, visit, calm, crash, visit, calm), "RUNNING"),
+    "woken_in_vain": ((*ASLEEP, visit, cannot_spawn, cannot_spawn, calm), "RUNNING"),
+    "woken_and_on_demand_no_more": ((*AWAKE, unused, modified(), calm), "RUNNING"),
+    "woken_without_a_database": ((*ASLEEP, down("db1"), down("db2"), visit, calm), "WAITING"),
+    "started_by_hand_and_unused": ((*ASLEEP, START, calm, unused, calm), "SLEEPING"),
+    "reactor_killed_while_it_sleeps": ((*ASLEEP, reactor_killed, visit, calm), "RUNNING"),
+    "reactor_killed_while_it_goes_to_sleep": ((*AWAKE, turns_deaf, unused, reactor_killed), "SLEEPING"),
+    "reactor_killed_while_somebody_waits": ((*ASLEEP, visit, reactor_killed), "RUNNING"),
     "a_stable_minute": ((*RUNNING, crash, crash, a_minute, calm, a_minute, crash), "RUNNING"),
 }
 
