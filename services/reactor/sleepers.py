@@ -12,6 +12,7 @@ from services.reactor.bell import Bell
 from services.reactor.forkservers import ForkServers
 from services.reactor.link import Link, Message
 from services.reactor.sockets import ListeningSockets, SocketError
+from services.reactor.tenantbus_fork.kept import Kept, from_packet, in_packets
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,11 @@ class Sleepers:
         self, sockets: ListeningSockets, parents: ForkServers, news: Callable[[AnyNews], None]
     ) -> None:
         self._sockets, self._parents, self._news = sockets, parents, news
+        self._loop = asyncio.get_running_loop()
         self._bell = Bell(self._knocked)
         self._keepers: dict[str, Keeper] = {}
+        self._unsent: dict[str, None] = {}
+        """Whose copies are to be sent, in order."""
 
     def listen(self, tenant: str, package: PackageReleased) -> None:
         """Tell of the next visitor by Knocked. Who cannot sleep is started: that shows what is wrong."""
@@ -44,7 +48,7 @@ class Sleepers:
             self._bell.listen(tenant, held.descriptors)
         except (SocketError, OSError) as error:
             log.warning("%s cannot sleep: %s", tenant, error)
-            asyncio.get_running_loop().call_soon(self._knocked, tenant)
+            self._loop.call_soon(self._knocked, tenant)
 
     def wake(self, tenant: str) -> None:
         """Leave the sockets to whoever is started now."""
@@ -60,12 +64,12 @@ class Sleepers:
 
     def take_back(self, keeper: Link, told: Message, descriptors: list[int]) -> None:
         """Hold again what a fork server has kept for us."""
-        tenant = told["tenant"]
-        if self._sockets.take_back(tenant, told["port"], descriptors):
-            held = self._sockets.of(tenant)
-            self._keepers[tenant] = Keeper(keeper, keeper.release, (held.unix, held.tcp))
-        else:  # others have better ones
-            keeper.ask("drop", tenant=tenant)
+        for tenant, port, sockets in from_packet(descriptors, told["kept"]):
+            if self._sockets.take_back(tenant, port, sockets):
+                held = self._sockets.of(tenant)
+                self._keepers[tenant] = Keeper(keeper, keeper.release, (held.unix, held.tcp))
+            else:  # others have better ones
+                keeper.ask("drop", tenant=tenant)
 
     def lose(self, gone: Link) -> None:
         """Have others keep what a fork server has kept that is gone."""
@@ -80,6 +84,7 @@ class Sleepers:
         """Listen no more; what is kept stays so."""
         self._bell.close()
         self._keepers.clear()
+        self._unsent.clear()
 
     def _knocked(self, tenant: str) -> None:
         self._news(Knocked(tenant=tenant))
@@ -90,5 +95,20 @@ class Sleepers:
             return
         if keeper:
             keeper.link.ask("drop", tenant=tenant)
-        link.ask("keep", held.descriptors, tenant=tenant, port=held.port)
         self._keepers[tenant] = Keeper(link, release, (held.unix, held.tcp))
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent[tenant] = None
+
+    def _send(self) -> None:
+        """Send copies to who shall keep them, those of many tenants together."""
+        by_link: dict[Link, list[Kept]] = {}
+        for tenant in self._unsent:
+            if tenant in self._keepers:  # and not woken again
+                held = self._sockets.of(tenant)
+                kept = Kept(tenant, held.port, held.descriptors)
+                by_link.setdefault(self._keepers[tenant].link, []).append(kept)
+        self._unsent.clear()
+        for link, all_of_them in by_link.items():
+            for descriptors, about in in_packets(all_of_them):
+                link.ask("keep", descriptors, kept=about)

@@ -246,6 +246,9 @@ def stopping(tenant: Tenant, run: Run, reason: str, shared: Shared, at: float) -
 
 def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
     """Say in words why what runs must go."""
+    if isinstance(goal, Unused):
+        settings = tenant.wish.settings
+        return f"not used for {shared.defaults_of(settings).idle_stop_of(settings):g} s"
     if not isinstance(goal, Target):
         return goal.reason
     if goal.asked != held.asked:

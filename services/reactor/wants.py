@@ -99,7 +99,6 @@ class Unused(Struct, frozen=True, kw_only=True):
     """The tenant should run when somebody comes."""
 
     release: str
-    reason: str
 
 
 Aim: TypeAlias = Target | Unwanted | Lacking | Unused
@@ -168,8 +167,7 @@ def aim(tenant: Tenant, shared: Shared, held: Target | None = None) -> Aim:
         return release
     name, build, alone = release
     if not tenant.awake and _on_demand(tenant.wish.settings, shared, name):
-        idle_stop = shared.defaults_of(tenant.wish.settings).idle_stop_of(tenant.wish.settings)
-        return Unused(release=name, reason=f"not used for {idle_stop:g} s")
+        return Unused(release=name)
     database = _database(tenant, shared, held)
     if isinstance(database, Lacking):
         return database

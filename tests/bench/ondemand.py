@@ -27,7 +27,7 @@ idle_stop = "1h"
 http_every = 1e9
 """
 
-A_SECOND = 20
+A_SECOND = 10
 """First visitors that come in a second, at random moments: somebody who has not come for an hour."""
 
 TO_SLEEP = 300.0

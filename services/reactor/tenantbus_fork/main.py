@@ -110,6 +110,7 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
     except (OSError, ValueError):  # such as a limit above what we may give
         traceback.print_exc()
         return 1
+    gc.freeze()  # what the fork server keeps about others is never to be looked through here
     gc.enable()
     assert make_app is not None  # noqa: S101  # the lines above do not come back otherwise
     return runtime.live(birth.order, make_app, page)

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import kernel, mailbox, notify, page, wire
 from .child import Birth
+from .kept import Kept, from_packet, in_packets
 from .ward import Ward
 
 LONELY = 60.0
@@ -43,8 +44,8 @@ class ForkServer:
         self._outbox: wire.Outbox
         self._wards: dict[str, list[Ward]] = {}
         """Of each tenant: the process that serves, the one that comes or goes, or the last that ended."""
-        self._kept: dict[str, tuple[int, list[int]]] = {}
-        """Of each tenant that sleeps: its port and copies of its sockets, for the reactor to come."""
+        self._kept: dict[str, Kept] = {}
+        """Of each tenant that sleeps, copies of its sockets for the reactor to come."""
         self._by_pid: dict[int, Ward] = {}
         self._born: Birth | None = None
         self._ending = self._retired = False
@@ -108,8 +109,8 @@ class ForkServer:
         self._say(say="hello", **self._about)
         for ward in chain.from_iterable(self._wards.values()):
             self._say(ward.sockets, say="have", **ward.described())
-        for tenant, (port, sockets) in self._kept.items():
-            self._say(sockets, say="kept", tenant=tenant, port=port)
+        for sockets, kept in in_packets(self._kept.values()):
+            self._say(sockets, say="kept", kept=kept)
         self._say(say="all")
 
     def _part(self) -> None:
@@ -146,8 +147,9 @@ class ForkServer:
         elif verb == "heard":
             self._forget_exit(message)
         elif verb == "keep":
-            self._let_go_of(message["tenant"])
-            self._kept[message["tenant"]] = (message["port"], descriptors)
+            for kept in from_packet(descriptors, message["kept"]):
+                self._let_go_of(kept.tenant)
+                self._kept[kept.tenant] = kept
         elif verb == "drop":
             self._let_go_of(message["tenant"])
             self._clear(message["tenant"])
@@ -272,7 +274,8 @@ class ForkServer:
             self._clear(message["tenant"], unheard=False)
 
     def _let_go_of(self, tenant: str) -> None:
-        for descriptor in self._kept.pop(tenant, (0, []))[1]:
+        kept = self._kept.pop(tenant, None)
+        for descriptor in kept.sockets if kept else ():
             os.close(descriptor)
 
     def _clear(self, tenant: str, *, unheard: bool = True) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 MESSAGE_MAX = 64 * 1024
 """Bytes of one packet: below the send buffer that Linux gives by default."""
 
-DESCRIPTORS_MAX = 4
+DESCRIPTORS_MAX = 128
+"""In one packet; Linux allows 253 (SCM_MAX_FD). Those on their way make closing any other socket slow."""
 
 
 to_json = json.JSONEncoder(separators=(",", ":")).encode
