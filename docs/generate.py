@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from cli.main import bus as command
@@ -67,6 +68,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
 }
 
 
+@cache  # the states take seconds, and nothing that is drawn changes meanwhile
 def render_page(name: str) -> str:
     source, draw = PAGES[name]
     return NOTE.format(source=source) + draw()

@@ -50,8 +50,7 @@ NAME, BY = "acme", "somebody"
 PROCESS = Process(pid=1, started=1, boot="")
 SUCCESSOR = Process(pid=2, started=2, boot="")
 SETTINGS = TenantSettings(package="shop")
-OTHERS = TenantSettings(package="shop", env={"A": "1"})
-ON_DEMAND = TenantSettings(package="shop", start="on-demand")
+OTHERS = TenantSettings(package="shop", env={"A": "1"}, start="on-demand")
 PACKAGE = PackageReleased(
     release="shop-1", app="shop", version="1", path="", settings=PackageSettings(entry="shop:app"), stamp=""
 )
@@ -61,7 +60,6 @@ MANY = 3
 EVENTS: tuple[TenantEvent, ...] = (
     UserAdded(tenant=NAME, path="", settings=SETTINGS, stamp="1"),
     UserModified(tenant=NAME, path="", settings=OTHERS, stamp="2"),
-    UserModified(tenant=NAME, path="", settings=ON_DEMAND, stamp="1"),
     UserDeleted(tenant=NAME),
     StartRequested(tenant=NAME, by=BY),
     StopRequested(tenant=NAME, by=BY),

@@ -1,14 +1,20 @@
 """The picture shows every state, and says what the rules say."""
 
 import re
+from functools import cache
 from typing import get_args
 
 from services.reactor.diagram import render
 from services.reactor.state import State
 
 
+@cache
+def drawn() -> str:
+    return render()
+
+
 def edges() -> set[tuple[str, str]]:
-    return set(re.findall(r"^    (\w+) --> (\w+) : ", render(), re.MULTILINE))
+    return set(re.findall(r"^    (\w+) --> (\w+) : ", drawn(), re.MULTILINE))
 
 
 def test_every_state_can_be_reached_and_left() -> None:
@@ -34,4 +40,4 @@ def test_a_process_comes_from_a_spawn_or_from_before_and_goes_by_an_end() -> Non
 
 
 def test_it_is_drawn_the_same_each_time() -> None:
-    assert render() == render()
+    assert render() == drawn()
