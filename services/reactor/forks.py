@@ -79,6 +79,7 @@ class Forks:
         for tenant in self._watched:
             self._show_foremost(tenant)
         self._remove_leftovers()
+        self._loop.call_soon(self._parents.retire_idle)
         found, self._found = self._found, []
         return found
 
@@ -137,6 +138,7 @@ class Forks:
         """Close a tenant's sockets and remove what was written for it; it must not run any more."""
         for parent in self._parents:
             parent.ask("drop", tenant=tenant)
+        self._loop.call_soon(self._parents.retire_idle)
         self._sleepers.forget(tenant)
         self._sockets.forget(tenant)
         self._isolation.users.forget(tenant)
@@ -233,6 +235,7 @@ class Forks:
         asked.alarm.cancel()
         watched.group = asked.group
         self._show_foremost(tenant)
+        self._let_go_elsewhere(tenant)
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
         if asked.health:
             self._ask_until_ready(watched, asked.health)
@@ -276,6 +279,7 @@ class Forks:
         watched.places.remove()
         if self._watched[tenant]:
             self._show_foremost(tenant)
+            self._let_go_elsewhere(tenant)
         else:
             del self._watched[tenant]
             self._shown.pop(tenant, None)
@@ -287,6 +291,18 @@ class Forks:
         process = watched.process
         self._switches.forget(process)
         self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
+
+    def _let_go_elsewhere(self, tenant: str) -> None:
+        """Have fork servers that a tenant has come from let go of it, once it lives in another one.
+
+        That one has its sockets as well. Who has nobody left is retired.
+        """
+        homes = {watched.link for watched in self._watched[tenant]} - {None}
+        former = [each for each in self._parents if tenant in each.tenants and each not in homes]
+        if homes and former and tenant not in self._asked:
+            for each in former:
+                each.ask("drop", tenant=tenant)
+            self._loop.call_soon(self._parents.retire_idle)
 
     def _lost(self, speaker: Link) -> None:
         """A fork server is gone: its tenants go on, and are watched without it."""

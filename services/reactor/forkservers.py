@@ -97,6 +97,12 @@ class ForkServers:
         killed = hung is not None and identity.send(hung, signal.SIGKILL)
         log.error("the fork server %s: it %s", why, "is killed" if killed else "cannot be found")
 
+    def retire_idle(self) -> None:
+        """Let those end that no tenant has anything from any more: whoever comes gets a new one."""
+        for release, each in list(self._current.items()):
+            if each.worked and not each.tenants:
+                self._retire(each, self._settings.fork_socket(release))
+
     async def quit(self) -> None:
         """End them all."""
         for each in self:
@@ -113,6 +119,7 @@ class ForkServers:
         """Let go of them: they run on."""
         for each in self:
             each.close()
+        self._current.clear()
         for stop_waiting in self._reapers.copy():
             stop_waiting()
 

@@ -19,6 +19,9 @@ from services.reactor.tenantbus_fork.wire import Outbox
 PROGRAM = Path(__file__).parent / "forkserver.py"
 BACKLOG = 4
 
+TAKES, HAS = {"spawn", "keep"}, {"have", "kept"}
+"""What we ask, and what it says, about tenants that it has from then on, until it is asked to drop them."""
+
 Message = dict[str, Any]
 Heard: TypeAlias = "Callable[[Link, Message, list[int]], None]"
 
@@ -45,6 +48,8 @@ class Link:
         self.listed = asyncio.Event()
         """Set when the fork server has told all that it had, and when it is gone."""
         self.gone = asyncio.Event()
+        self.tenants: set[str] = set()
+        """Whose processes or sockets it has, or is about to get."""
         self.peer = peer
         self._outbox = Outbox(peer)
         self._heard = heard
@@ -61,6 +66,10 @@ class Link:
         """Send a message; raises wire.MessageTooLongError. That the fork server is gone is told otherwise."""
         if self.gone.is_set():
             return
+        if verb in TAKES:
+            self.tenants.add(message["tenant"])
+        elif verb == "drop":
+            self.tenants.discard(message["tenant"])
         with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
             self._outbox.send({"ask": verb, **message}, descriptors)
         self._write()
@@ -100,6 +109,8 @@ class Link:
         elif message["say"] == "all":
             self.listed.set()
         else:
+            if message["say"] in HAS:
+                self.tenants.add(message["tenant"])
             self._heard(self, message, descriptors)
 
     def _greet(self, hello: Message) -> None:

@@ -427,3 +427,29 @@ def test_a_changed_release_gets_a_new_fork_server(short_dir: Path) -> None:
             await eventually_async(lambda: len(here.fork_servers()) == 1)
 
     run(test())
+
+
+def test_a_fork_server_ends_when_nobody_has_anything_from_it_any_more(short_dir: Path) -> None:
+    async def test() -> None:
+        async with stage(short_dir) as here:
+            one = release("plain", entry="plain_app:make_app")
+            two = structs.replace(one, release="plain-2.0", version="2.0")
+            stopped = await here.start("stopped", one)
+            here.forks.kill(stopped.process, "stopped")
+            await here.told(Ended, "stopped")
+            old = await here.start("acme", one)
+            here.forks.spawn(structs.replace(here.order("acme", two), beside=old.process), two)
+            new = await here.told(Spawned, "acme")
+            here.forks.terminate(old.process, "acme")
+            assert (await here.told(Ended, "acme")).process == old.process
+            found = await here.begin_again()
+            assert [each.process for each in found] == [new.process]
+            assert len(here.fork_servers()) == 2  # one has the sockets of a tenant that is stopped
+            await here.start("stopped", two)
+            await eventually_async(lambda: len(here.fork_servers()) == 1)
+            here.forks.forget("nobody")
+            assert await here.get("acme") == str(new.process.pid)
+            back = await here.start("late", one)  # and there is one again for who wants one
+            assert await here.get("late") == str(back.process.pid)
+
+    run(test())
