@@ -31,6 +31,11 @@ POOL = (16 if sys.version_info >= (3, 10) else 4) * 1024
 
 TRIES_MAX = 10_000
 
+LARGE_MAX = 4096
+TRIES_LARGE_MAX = 100
+AT_THE_END = 3
+"""Blocks in a row that come one behind the other: there is no hole of their size any more."""
+
 EMPTY = sys.getsizeof(b"")
 
 _filling: list[bytes] = []
@@ -96,4 +101,13 @@ def _fill_holes() -> None:
             in_a_row = in_a_row + 1 if id(block) // POOL == last else 1
             last = id(block) // POOL
             if in_a_row >= POOL // size - 1:  # a pool that was empty, as the next one will be
+                break
+    for size in range(SMALL_MAX + ALIGNMENT, LARGE_MAX, ALIGNMENT):  # which malloc(3) serves
+        in_a_row, last = 0, 0
+        for _ in range(TRIES_LARGE_MAX):
+            block = bytes(size - EMPTY)
+            _filling.append(block)
+            in_a_row = in_a_row + 1 if id(block) > last else 0
+            last = id(block)
+            if in_a_row >= AT_THE_END:
                 break

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
+import selectors
 import signal
+import socket
 from typing import Any
 
-from . import application, child, page, runtime
+from . import application, child, page, runtime, wire
 from .tenant import Tenant
 
 ORDER: dict[str, Any] = {
@@ -30,7 +33,8 @@ ORDER: dict[str, Any] = {
 
 
 def live() -> None:
-    """Be that tenant: the process is of no use afterwards."""
+    """Be that tenant, after being its parent for a moment: the process is of no use afterwards."""
+    _speak()
     may_go, go = os.pipe()
     os.write(go, b"!")
     private, score = os.memfd_create("private"), os.memfd_create("score")
@@ -38,6 +42,19 @@ def live() -> None:
     os.truncate(score, page.SIZE)
     birth = child.Birth(dict(ORDER), [], score, private, may_go)
     runtime.live(birth.order, _make_app, child.settle_in(birth))
+
+
+def _speak() -> None:
+    """Do what a fork server does for each tenant."""
+    reactor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with reactor, ours, selectors.PollSelector() as selector, contextlib.suppress(BlockingIOError):
+        ours.setblocking(False)
+        selector.register(ours, selectors.EVENT_READ)
+        wire.Outbox(reactor).send(ORDER, [ours.fileno()])
+        selector.select()
+        wire.Outbox(ours).send(ORDER)
+        while True:
+            wire.receive(ours)
 
 
 def _make_app(_: Tenant) -> Any:
