@@ -5,7 +5,7 @@ import time
 from bus.events import Ailment
 from services.dbwatch.canary import KEY_MAX, TABLE, Canary
 from services.dbwatch.mysql_session import RefusedError, Session
-from services.dbwatch.reading import Failure
+from services.dbwatch.reading import Failure, tidy
 
 CREATE = (
     f"CREATE TABLE IF NOT EXISTS {TABLE} ("
@@ -64,7 +64,7 @@ def _waiting(session: Session, canary: Canary) -> Failure | None:
 
 def _hanging(state: str, seconds: float) -> Failure:
     kind: Ailment = "disk-full" if state == NO_SPACE else "locked"
-    return Failure(kind=kind, reason=f"a write has been waiting for {seconds:.0f} s: {state}")
+    return Failure(kind=kind, reason=tidy(f"a write has been waiting for {seconds:.0f} s: {state}"))
 
 
 def _write(session: Session, watcher: str, within: float) -> tuple[Failure | None, str]:
@@ -80,6 +80,7 @@ def _write(session: Session, watcher: str, within: float) -> tuple[Failure | Non
             session.rows(limit + WRITE, values)
     except RefusedError as error:
         if error.number in MAY_NOT:
-            return None, f"not written to: {error}"
-        return Failure(kind=KINDS.get(error.number, "not-writable"), reason=f"a write failed: {error}"), ""
+            return None, tidy(f"not written to: {error}")
+        reason = tidy(f"a write failed: {error}")
+        return Failure(kind=KINDS.get(error.number, "not-writable"), reason=reason), ""
     return None, ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from services.dbwatch.mysql_session import RefusedError, Session
-from services.dbwatch.reading import Galera, Position, Reading, Source
+from services.dbwatch.reading import Galera, Position, Reading, Source, tidy
 
 Values: TypeAlias = Mapping[str, str]
 
@@ -42,7 +42,7 @@ def read(session: Session) -> Reading:
     sources = () if galera and not galera.ready else _sources(session)
     connections = values.get("threads_connected")
     return Reading(
-        server=session.version,
+        server=tidy(session.version),
         read_only=next((name for name in SWITCHES if values.get(name, "OFF") not in {"OFF", "0"}), ""),
         connections=int(connections) - 1 if connections else None,  # but for ours
         connections_max=int(values["max_connections"]) if "max_connections" in values else None,
@@ -90,6 +90,8 @@ def _position(values: Values, galera: Galera | None) -> Position:
 
 def _unwritten(values: Values, sources: tuple[Source, ...] | None) -> str:
     """Say why a write of ours could do harm: it would count on where another server counts."""
+    if sources is not None and not sources:
+        return ""
     domain, server = values.get("gtid_domain_id"), values.get("server_id")
     for gtid in values.get("gtid_slave_pos", "").split(","):
         if gtid.split("-")[:1] == [domain] and gtid.split("-")[1] != server:
@@ -129,5 +131,12 @@ def source(row: Mapping[str, Any]) -> Source:
         connected=known["Replica_IO_Running"] == "Yes",
         applying=known["Replica_SQL_Running"] == "Yes",
         lag=None if behind is None else float(behind),
-        error=known.get("Last_SQL_Error") or known.get("Last_IO_Error") or "",
+        error=_error(known),
     )
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    """Tell the last error. Of applying only the number: its text quotes what was to be written."""
+    if row.get("Last_SQL_Errno"):
+        return f"error {row['Last_SQL_Errno']}, the server's log tells more"
+    return tidy(row.get("Last_IO_Error") or "")

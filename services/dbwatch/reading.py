@@ -10,6 +10,15 @@ Lineage: TypeAlias = Literal["", "mariadb", "mysql", "galera"]
 """By what rules positions are compared; "" when there is nothing to compare."""
 
 
+WORDS_MAX = 300
+"""Characters that are kept of what a server says."""
+
+
+def tidy(text: str) -> str:
+    """Make one short line of what some server has said: it goes to journals and terminals."""
+    return "".join(sign if sign.isprintable() else " " for sign in text[:WORDS_MAX])
+
+
 class Source(Struct, frozen=True, kw_only=True):
     """A server that the database follows."""
 
@@ -24,7 +33,7 @@ class Source(Struct, frozen=True, kw_only=True):
     lag: float | None
     """Seconds that we are behind, None when nobody knows."""
     error: str = ""
-    """The last one, of either thread."""
+    """The last one, of either thread; never what was written, which is the customers'."""
 
 
 class Galera(Struct, frozen=True, kw_only=True):

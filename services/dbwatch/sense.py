@@ -18,7 +18,7 @@ from services.dbwatch.canary import Canary
 from services.dbwatch.decide import Outcome
 from services.dbwatch.mysql import MySql
 from services.dbwatch.probe import DownError, MisconfiguredError, Probe, Progress
-from services.dbwatch.reading import Reading
+from services.dbwatch.reading import Reading, tidy
 from services.dbwatch.sqlite import Sqlite
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 LEFT_MAX = 4
 """Threads of one database that may hang at the same time; cut ones end at once, so these hang in a resolver
 or a dead disk."""
-
-
-REASON_MAX = 300
-"""Characters of a reason."""
 
 
 def open_canary(settings: Settings, database: str) -> Canary | None:
@@ -55,17 +51,12 @@ def find(database: str, probe: Probe, reached: Progress) -> Outcome:
     try:
         return probe.check(reached)
     except DownError as error:
-        return DbDown(database=database, reason=_tidy(str(error)), latency=time.monotonic() - started)
+        return DbDown(database=database, reason=tidy(str(error)), latency=time.monotonic() - started)
     except MisconfiguredError as error:
-        key, reason = f"databases.{database}.{error.key}", _tidy(str(error))
+        key, reason = f"databases.{database}.{error.key}", tidy(str(error))
     except FileError as error:
         key, reason = error.key, error.reason
     return DbMisconfigured(database=database, key=key, reason=reason, latency=time.monotonic() - started)
-
-
-def _tidy(text: str) -> str:
-    """Make one short line of what some server has said: it goes to journals and terminals."""
-    return "".join(sign if sign.isprintable() else " " for sign in text[:REASON_MAX])
 
 
 class Ear(NamedTuple):

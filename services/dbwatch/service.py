@@ -3,6 +3,8 @@
 import asyncio
 import signal
 
+from msgspec import structs
+
 from bus.api import Bus, Subscription
 from bus.settings import Settings
 from services.base import Service
@@ -26,7 +28,7 @@ class DbWatch(Service):
         """Judge every database once: by its first report, or by the deadline for it."""
         self._requests = await self.bus.subscribe("DB_RECHECK_REQUESTED")
         said = {
-            envelope.subject: envelope.event
+            envelope.subject: structs.replace(envelope.event, since=envelope.event.since or envelope.time)
             for envelope in (await self.bus.latest("DB_*")).events
             if isinstance(envelope.event, Finding)
         }

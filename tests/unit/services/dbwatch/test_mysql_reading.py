@@ -9,10 +9,10 @@ MYSQL_8 = {
     "Source_Port": 3306,
     "Replica_IO_Running": "Yes",
     "Replica_SQL_Running": "No",
-    "Last_Error": "oops",
     "Seconds_Behind_Source": None,
     "Last_IO_Error": "",
-    "Last_SQL_Error": "oops",
+    "Last_SQL_Errno": 1062,
+    "Last_SQL_Error": "Duplicate entry 'ann@example.com' for key 'email'",
     "Source_Server_Id": 4,
     "Channel_Name": "",
 }
@@ -23,7 +23,8 @@ MYSQL_5 = {
     "Slave_IO_Running": "Connecting",
     "Slave_SQL_Running": "Yes",
     "Seconds_Behind_Master": 12,
-    "Last_IO_Error": "error connecting",
+    "Last_IO_Error": "error connecting\n",
+    "Last_SQL_Errno": 0,
     "Last_SQL_Error": "",
     "Master_Server_Id": 0,
 }
@@ -31,8 +32,13 @@ MYSQL_5 = {
 
 def test_names_of_today_and_of_before() -> None:
     assert source(MYSQL_8) == Source(
-        place="db1:3306", server=4, connected=True, applying=False, lag=None, error="oops"
+        place="db1:3306",
+        server=4,
+        connected=True,
+        applying=False,
+        lag=None,
+        error="error 1062, the server's log tells more",
     )
     assert source(MYSQL_5) == Source(
-        place="db1:3306", server=0, connected=False, applying=True, lag=12.0, error="error connecting"
+        place="db1:3306", server=0, connected=False, applying=True, lag=12.0, error="error connecting "
     )
