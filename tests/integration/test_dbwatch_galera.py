@@ -93,9 +93,7 @@ def test_node_without_a_majority(nodes: list[MariaDb], tmp_path: Path) -> None:
                 await scene.verdict(DbDown, database="db3")
                 down = await scene.verdict(DbDown, database="db1")
                 assert down.reason.startswith("Galera refuses queries: non-Primary, ")
-            scene.mark()
-            for name in NAMES:
-                await scene.verdict(DbUp, database=name)
+            await eventually_async(lambda: are_up(scene))
 
     run(scenario())
 
@@ -120,11 +118,15 @@ def test_node_that_is_lost_comes_back_and_another_one_feeds_it(nodes: list[Maria
             assert "Donor/Desynced" in ill.reason
             assert transfer is not None
             transfer.resume()
-            scene.mark()
-            await scene.verdict(DbUp)
-            await scene.verdict(DbUp, database="db3")
+            await eventually_async(lambda: are_up(scene))
 
     run(scenario())
+
+
+async def are_up(scene: Scene) -> bool:
+    """Tell whether all are up by what was said of them last, in whatever order."""
+    newest = {event.subject: event for event in await scene.told()}
+    return all(isinstance(newest[name], DbUp) for name in NAMES)
 
 
 async def has_all(scene: Scene, name: str) -> bool:
