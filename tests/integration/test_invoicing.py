@@ -23,8 +23,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from examples.mariadb import MariaDb
-from tests.harness import free_port, short_directory
+from examples.mariadb import MariaDb, synchronize
+from tests.harness import eventually, free_port, short_directory
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +167,33 @@ def test_a_switch_counts_for_all_that_begins_from_then_on(store: Store, tmp_path
         assert connections() == 1
         assert store.database.label == "other.db"
         assert [item.name for item in pool.submit(store.products).result()] == ["Washer"]
+
+
+def test_what_was_written_last_is_found_in_the_other_database(short_dir: Path) -> None:
+    one, other = (MariaDb(short_dir / f"db{number}", free_port(), number) for number in (1, 2))
+    try:
+        for server in (one, other):
+            server.start()
+            server.make_schema("shop", "shop", "secret")
+        synchronize(one, other)
+        urls = [f"mysql://shop:secret@127.0.0.1:{server.port}/shop" for server in (one, other)]
+        database = Database(urls[0], "acme")
+        store = Store(database, "acme")
+        other.sql("STOP SLAVE SQL_THREAD")
+        store.add_product("Bolt", 120)
+        database.switch(urls[1])
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(store.products)
+            waits = (
+                "SELECT 1 FROM information_schema.processlist WHERE info LIKE '%MASTER_GTID_WAIT(%' AND id <>"
+            )
+            eventually(lambda: other.sql(f"{waits} CONNECTION_ID()"))
+            other.sql("START SLAVE SQL_THREAD")
+            assert [item.name for item in looking.result()] == ["Bolt"]
+        database.close()
+    finally:
+        one.stop()
+        other.stop()
 
 
 @pytest.mark.parametrize(

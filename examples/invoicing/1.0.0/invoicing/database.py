@@ -20,6 +20,9 @@ TIMEOUT = 5
 
 CONNECT_TIMEOUT = 2
 
+PATIENCE = 2
+"""Seconds that another database has to catch up with what we wrote to the one before."""
+
 SQLITE = "sqlite:///"
 
 Row = tuple[Any, ...]
@@ -57,6 +60,12 @@ class Connection(Protocol):
     def run(self, sql: str, *values: object) -> list[Row]: ...
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
+    def position(self) -> str:
+        """Tell where in the log of changes this connection's last commit is; "" when that is not known."""
+
+    def catch_up(self, position: str) -> None:
+        """Wait a while for changes that were made elsewhere."""
+
     def close(self) -> None: ...
 
 
@@ -83,6 +92,12 @@ class Sqlite:
 
     def rollback(self) -> None:
         self.run("ROLLBACK")
+
+    def position(self) -> str:
+        return ""
+
+    def catch_up(self, position: str) -> None:
+        """Nothing follows an SQLite file."""
 
     def close(self) -> None:
         self._connection.close()
@@ -130,6 +145,12 @@ class MariaDb:
     def rollback(self) -> None:
         self._connection.rollback()
 
+    def position(self) -> str:
+        return str(self.run("SELECT @@last_gtid")[0][0])
+
+    def catch_up(self, position: str) -> None:
+        self.run("SELECT MASTER_GTID_WAIT(?, ?)", position, PATIENCE)
+
     def close(self) -> None:
         with suppress(pymysql.err.Error):  # it was lost before
             self._connection.close()
@@ -161,6 +182,8 @@ class Database:
         self._tenant = tenant
         self._own = threading.local()
         self._all: list[Held] = []
+        self._written: tuple[str, str] = ("", "")
+        """Where we wrote last, and the position of that."""
 
     @property
     def label(self) -> str:
@@ -188,6 +211,8 @@ class Database:
                 try:
                     yield connection
                     connection.commit()
+                    if write:
+                        self._written = (held.url, connection.position())
                 except BaseException:
                     with suppress(*LOST):
                         connection.rollback()
@@ -221,9 +246,19 @@ class Database:
                 return held.connection
         held.url = self._url
         held.connection = connection = self._open(held.url)
+        self._find_what_we_wrote(held.url, connection)
         connection.prepare(self._tenant)
         connection.begin(self._tenant, write=write)
         return connection
+
+    def _find_what_we_wrote(self, url: str, connection: Connection) -> None:
+        """Wait, once, until another database has what we wrote last; go on when that takes long."""
+        written = self._written
+        where, position = written
+        if position and where != url:
+            connection.catch_up(position)
+            if self._written is written:
+                self._written = ("", "")
 
     @staticmethod
     def _open(url: str) -> Connection:
