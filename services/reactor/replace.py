@@ -8,7 +8,7 @@ from typing import assert_never
 
 from msgspec import structs
 
-from services.reactor.actions import Publish, Switch, Terminate, Withdraw
+from services.reactor.actions import AnyAction, Publish, Spawn, Switch, Terminate, Withdraw
 from services.reactor.catching_up import Report, hold_back
 from services.reactor.say import moved
 from services.reactor.state import (
@@ -136,7 +136,15 @@ def _replace(tenant: Tenant, both: Replacing, shared: Shared, at: float) -> Deci
 
 def _step_new(tenant: Tenant, both: Replacing, new: Single, shared: Shared, at: float) -> Decision:
     one = structs.replace(tenant, state=new)
-    return _with_new(both, step_one(one, new, shared, at, both.old.run.process))
+    after, actions = step_one(one, new, shared, at, both.old.run.process)
+    return _with_new(both, Decision(after, [_coming(action, both.old) for action in actions]))
+
+
+def _coming(action: AnyAction, old: Running) -> AnyAction:
+    """See that each successor that comes to another database takes a token, also after one that failed."""
+    if isinstance(action, Spawn) and action.database != old.run.target.database:
+        return structs.replace(action, comes=True, again=True)
+    return action
 
 
 def _give_way(tenant: Tenant, both: Replacing, goal: Target, shared: Shared, at: float) -> Decision:

@@ -17,6 +17,7 @@ BENCHES = (
     "memory",
     "density",
     "ondemand",
+    "moves",
     "watch",
     "pages",
     "queues",

@@ -44,12 +44,18 @@ def make_app(tenant):
 """
 
 
+SQLITE = """
+[databases.db1]
+url = "sqlite:///var/db1.db"
+"""
+
+
 class Product:
     """Five services that run, and what one does to their tenants."""
 
-    def __init__(self, directory: Path, settings: str, application: str = APPLICATION) -> None:
+    def __init__(self, directory: Path, settings: str, application: str, databases: str) -> None:
         self.config = directory / "tenantbus.toml"
-        self.config.write_text(f'[databases.db1]\nurl = "sqlite:///var/db1.db"\n{settings}\n')
+        self.config.write_text(f"{databases}\n{settings}\n")
         self.settings = load(self.config)
         self.settings.tenants_dir.mkdir()
         release = self.settings.packages_dir / "tiny" / "1.0"
@@ -97,10 +103,10 @@ class Product:
 
 
 @contextmanager
-def running(settings: str = "", application: str = APPLICATION) -> Iterator[Product]:
+def running(settings: str = "", application: str = APPLICATION, databases: str = SQLITE) -> Iterator[Product]:
     """Run the product until the bench is done, then stop it, tenants first."""
     with short_directory() as directory, ExitStack() as stack:
-        product = Product(directory, settings, application)
+        product = Product(directory, settings, application, databases)
         for name in ("bus", *SERVICES):
             product.services[name] = stack.enter_context(Program.module(name, product.config))
         try:

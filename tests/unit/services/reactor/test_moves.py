@@ -19,6 +19,7 @@ from bus.events import (
     UserAdded,
 )
 from bus.model import TenantSettings
+from services.reactor.actions import Spawn, Switch
 from tests.unit.services.reactor.world import World, release
 
 UP, DOWN = "answers", "no answer"
@@ -118,6 +119,20 @@ def test_who_takes_another_database_keeps_its_process() -> None:
     (move,) = [e for _, e in world.journal if isinstance(e, ProcMoved) and e.tenant == said.tenant]
     assert (move.pid, move.serving, move.source, move.target) == (said.pid, said.pid, "db1", "db2")
     assert said.database == "db2"
+
+
+def test_one_that_did_not_switch_comes_by_a_token_all_the_same() -> None:
+    world = world_of(2, switching=True)
+    world.say(verdict("db1", DOWN))
+    world.deliver(0)
+    world.wait(3.0)
+    (name,) = world.orders
+    assert isinstance(world.orders[name], Switch)
+    world.fail(name)
+    world.hear()
+    order = world.orders[name]
+    assert isinstance(order, Spawn)
+    assert (order.database, order.comes, order.again) == ("db2", True, True)
 
 
 @settings(max_examples=50, deadline=None)
