@@ -165,7 +165,7 @@ def test_a_number_is_kept_and_never_shared(short_dir: Path) -> None:
             here.forks.kill(first.process, "acme")
             await here.told(Ended, "acme")
             shutil.copytree(short_dir / "tenants/acme", short_dir / "tenants/copy")
-            (short_dir / "tenants/copy/run/port").unlink()
+            (short_dir / "tenants/copy/run/port").unlink()  # two that claim a port are not started at all
             await here.begin_again()
             await here.start("copy", PRYING)
             await here.start("acme", PRYING)

@@ -73,6 +73,9 @@ def test_what_was_said_adds_up_to_what_is_there(seed: int, short_dir: Path) -> N
 BURST = """
 import os, time
 for n in range(600):
+    kills, last = divmod(n + 1, 100)
+    while last == 0 and kills <= 5 and not os.path.exists(f"../kill{kills}"):
+        time.sleep(0.001)  # the burst goes on until the last kill, however slow the machine
     os.mkdir(f"t{n}")
     open(f"t{n}/tenant.toml", "w").write('package = "invoicing"\\n')
     time.sleep(0.002)
@@ -85,11 +88,14 @@ for n in range(600):
 def test_killed_in_the_middle_of_a_burst(short_dir: Path) -> None:
     world = World(short_dir)
     with Program.module("bus", world.file), Program(sys.executable, "-c", BURST, cwd=world.tenants) as burst:
-        for _ in range(5):
+        for kill in range(1, 6):
+            before = count(world)
             with Program.module("services.pathwatch", world.file) as service:
-                eventually(partial(works, world, count(world)))
+                (world.tenants.parent / f"kill{kill - 1}").touch()
+                eventually(partial(works, world, before))
                 service.kill()
                 assert burst.process.poll() is None
+        (world.tenants.parent / "kill5").touch()
         with Program.module("services.pathwatch", world.file):
             assert burst.process.wait(20) == 0
             events = eventually(lambda: finished(world))
