@@ -288,7 +288,8 @@ def _wish(tenant: Tenant, seq: int, event: UserAdded | UserModified | UserDelete
     if isinstance(event, UserDeleted):
         wish = structs.replace(tenant.wish, seq=seq, present=False, wrong="")
         return structs.replace(tenant, wish=wish, awake=False)
-    record = tenant.record if tenant.wish.present else Record()
+    is_new = isinstance(event, UserAdded) and not tenant.wish.present
+    record = Record() if is_new else tenant.record
     wish = Wish(seq=seq, present=True, settings=event.settings, stamp=_stamp(event))
     return structs.replace(tenant, wish=wish, record=record)
 

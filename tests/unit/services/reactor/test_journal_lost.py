@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from bus.events import AnyEvent, DbUp, ServiceUp, StartRequested, UserAdded, UserDeleted, UserInvalid
+from bus.events import (
+    AnyEvent,
+    DbUp,
+    ServiceUp,
+    StartRequested,
+    StopRequested,
+    UserAdded,
+    UserDeleted,
+    UserInvalid,
+    UserModified,
+)
 from bus.model import TenantSettings
 from services.reactor.actions import Heard, Process
 from services.reactor.learn import learn
@@ -89,6 +99,23 @@ def test_a_crash_before_its_settings_are_known_waits_for_them() -> None:
     tell(world, *OTHERS, ADDED)
     world.calm()
     assert isinstance(world.tenants[ACME].state, Running)
+
+
+def test_changed_settings_of_a_stopped_tenant_leave_its_record_alone() -> None:
+    """The journal tells a restarted reactor of the end before it tells of the settings."""
+    world = World()
+    tell(world, *OTHERS, ADDED)
+    world.calm()
+    world.end(ACME)
+    world.calm()
+    tell(world, StopRequested(tenant=ACME, by="ann"))
+    world.calm()
+    changed = TenantSettings(package="shop", plan="paid")
+    tell(world, UserModified(tenant=ACME, path="/t", settings=changed, stamp="2", secrets="s"))
+    head = world.seq
+    world.restart(lose_news=False)
+    assert world.tenants[ACME].record.restarts == 1
+    assert world.seq == head, "nothing is said again"
 
 
 def test_who_asks_for_one_with_wrong_settings_is_told_what_is_wrong() -> None:
