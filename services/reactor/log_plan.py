@@ -4,7 +4,7 @@ Sizes and offsets in bytes, times in seconds of the wall clock, since they are c
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bus.log_files import Mark, Piece
@@ -19,8 +19,11 @@ LEAST = 4096
 NOTES = 100
 """Pieces, on top of those of full size, that may be there: such as only say how much was dropped."""
 
-HOT = 0.1
-"""Seconds between two looks at a tenant that would be far above its size at the next sweep."""
+HOT, HOTTEST = 0.1, 0.01
+"""Seconds between two looks at a tenant that would be far too large at the next sweep: most and least."""
+
+STEPS = 16
+"""The part of what a tenant may keep that it may write between two looks."""
 
 MARKS = 4096
 """Lines that an index may have: 11 hours of a tenant that writes all the time, and then ever less exactly."""
@@ -137,6 +140,12 @@ def relieve(holdings: Mapping[str, Holding], limits: Limits) -> dict[str, Sacrif
 def is_hot(live: int, grown: int, seconds: float, sweep: float, limits: Limits) -> bool:
     """Tell whether a tenant that has grown so much in so many seconds cannot wait for the next sweep."""
     return live + grown / seconds * sweep > 2 * limits.size
+
+
+def pause(rates: Iterable[float], limits: Limits) -> float:
+    """Tell how many seconds tenants may be left alone that write so many bytes in each."""
+    fastest = max(rates, default=0.0)
+    return min(HOT, max(HOTTEST, limits.keep / STEPS / fastest)) if fastest > 0 else HOT
 
 
 def thin(marks: Sequence[Mark], oldest: int) -> list[Mark]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from bus.log_files import Piece, read_index
 from bus.model import TENANT_NAME
@@ -21,13 +22,26 @@ FIRST = 1.0
 """Seconds before the first sweep: a start has more urgent things to do."""
 
 SWEEP = 5.0
-"""Seconds between two looks at all tenants."""
+"""Seconds between two looks at all tenants, as long as the disk does not fill up."""
+
+SWEEP_AGAIN = 1.0
+"""Seconds between two looks at all tenants, when it does."""
+
+GLANCE = 0.25
+"""Seconds between two looks at what room the disk has left: one call, for all tenants together."""
 
 MARK_EVERY = 10.0
 """Seconds between two lines of an index, while a tenant writes: how exact `bus logs --since` is."""
 
 AGE_EVERY = 3600.0
 """Seconds between two searches for what is too old."""
+
+
+class Growth(NamedTuple):
+    """How a tenant grew that was looked at: `at` is monotonic, the rate in bytes a second."""
+
+    at: float
+    rate: float
 
 
 class LogKeeper:
@@ -39,11 +53,12 @@ class LogKeeper:
         self._collapse = collapse
         self._cannot_collapse: set[int] = set()
         self._logs: dict[str, CutLog] = {}
-        self._hot: dict[str, float] = {}  # and when they were looked at, monotonic
+        self._hot: dict[str, Growth] = {}
         self._troubles: dict[str, int | None] = {}
         self._dropped: Counter[str] = Counter()
         self._ending = threading.Event()
         self._aged_at = -AGE_EVERY
+        self._room = 0
 
     async def run(self) -> None:
         """Work until cancelled; the work is done beside the event loop."""
@@ -51,16 +66,28 @@ class LogKeeper:
         swept = -SWEEP
         try:
             while True:
-                now = time.monotonic()
-                if now - swept >= SWEEP:
-                    swept = now
+                since = time.monotonic() - swept
+                if since >= (SWEEP_AGAIN if await asyncio.to_thread(self._fills_up) else SWEEP):
+                    swept = time.monotonic()
                     await asyncio.to_thread(self.sweep)
-                else:
+                elif self._hot:
                     await asyncio.to_thread(self._look_at, list(self._hot))
                 rest = swept + SWEEP - time.monotonic()
-                await asyncio.sleep(log_plan.HOT if self._hot else max(log_plan.HOT, rest))
+                await asyncio.sleep(self._pause() if self._hot else max(log_plan.HOT, min(GLANCE, rest)))
         finally:
             self._ending.set()
+
+    def _pause(self) -> float:
+        return log_plan.pause((growth.rate for growth in self._hot.values()), self._limits)
+
+    def _fills_up(self) -> bool:
+        """Tell whether somebody has written so much since the last look that it may be a log."""
+        try:
+            disk = os.statvfs(self._tenants)
+        except OSError:
+            return False
+        before, self._room = self._room, disk.f_bavail * disk.f_frsize
+        return before - self._room > self._limits.size
 
     def sweep(self) -> None:
         """Look at every tenant once, and do what is due."""
@@ -117,9 +144,10 @@ class LogKeeper:
 
     def _note_speed(self, tenant: str, known: CutLog, grown: int) -> None:
         now = time.monotonic()
-        seconds = max(now - self._hot.pop(tenant, now - SWEEP), 0.001)
+        former = self._hot.pop(tenant, None)
+        seconds = max(now - former.at, 0.001) if former else SWEEP
         if log_plan.is_hot(known.live, grown, seconds, SWEEP, self._limits):
-            self._hot[tenant] = now
+            self._hot[tenant] = Growth(now, grown / seconds)
 
     def _cut(self, tenant: str, known: CutLog) -> None:
         todo = log_plan.plan(known.live, known.pieces, self._limits, known.block)

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import os
 import random
@@ -14,8 +15,9 @@ import pytest
 from bus import log_files
 from bus.log_reader import Lines, Log
 from bus.settings import Settings, load
+from services.reactor import logs
 from services.reactor.logs import LogKeeper
-from tests.harness import DEADLINE, Program, eventually
+from tests.harness import DEADLINE, Program, eventually, eventually_async
 
 HERE = Path(__file__).parent
 MB = 1 << 20
@@ -167,6 +169,29 @@ def test_a_flood_is_brought_below_the_cap(short_dir: Path, caplog: pytest.LogCap
     assert rest == list(range(400_000 - len(rest), 400_000))
     assert sum(len(line) + 1 for line in lines[place + 1 :]) > 3.5 * MB
     assert f"{said.split()[1].decode()} bytes of its log were dropped" in caplog.text
+
+
+def test_a_flood_is_noticed_by_the_room_on_the_disk(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SWEEP", 3600.0)
+    settings = settings_in(short_dir, keep_mb=5)
+    kept = LogKeeper(settings)
+
+    async def keep() -> None:
+        keeping = asyncio.create_task(kept.run())
+        await eventually_async(lambda: kept._room)
+        file = str(log_of(settings) / log_files.LIVE)
+        flood = await asyncio.create_subprocess_exec("sh", "-c", f"yes >>{file}")
+        try:
+            await eventually_async(lambda: wrote(log_of(settings), 50 * MB))
+            await eventually_async(lambda: used(log_of(settings)) < 6 * MB)
+            assert kept._hot
+        finally:
+            flood.kill()
+            await flood.wait()
+        await eventually_async(lambda: used(log_of(settings)) <= 5 * MB)
+        keeping.cancel()
+
+    asyncio.run(keep())
 
 
 def used(directory: Path) -> int:

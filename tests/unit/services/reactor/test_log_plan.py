@@ -130,3 +130,11 @@ def test_long_index_loses_every_other_old_mark() -> None:
     thinned = log_plan.thin(marks, 0)
     half = log_plan.MARKS // 2
     assert thinned == marks[:half:2] + marks[half:]
+
+
+def test_the_faster_a_flood_the_sooner_the_next_look() -> None:
+    assert log_plan.pause([], LIMITS) == log_plan.HOT
+    assert log_plan.pause([0.0], LIMITS) == log_plan.HOT
+    assert log_plan.pause([MB, 10 * MB], LIMITS) == log_plan.HOT
+    assert log_plan.pause([MB, 100 * MB], LIMITS) == 0.0625
+    assert log_plan.pause([2000 * MB], LIMITS) == log_plan.HOTTEST
