@@ -28,6 +28,7 @@ from tests.integration.isolating import (
     python,
     tries,
 )
+from tests.integration.test_fork_pairs import start_beside
 
 NOBODY = 64001
 SECRET = "hunter2-of-other"
@@ -233,6 +234,24 @@ def test_who_leaves_everything_behind_is_still_known_by_its_user(short_dir: Path
             assert alive(escaped)
             here.forks.kill(spawned.process, "acme")
             assert died(await here.told(Ended, "acme")) == KILLED
+            assert not alive(escaped)
+
+    run(test())
+
+
+def test_of_two_processes_with_one_user_the_end_of_one_leaves_the_other_alone(short_dir: Path) -> None:
+    """The user proves nothing while both are there; it does again for the one that is left."""
+
+    async def test() -> None:
+        async with guarded(short_dir) as here:
+            first = await here.start("acme", PRYING)
+            escaped = int(await here.get("acme", "/escape"))
+            second = await start_beside(here, first, PRYING)
+            here.forks.kill(first.process, "acme")
+            assert (await here.told(Ended, "acme")).process == first.process
+            assert (await about(here, "acme"))["pid"] == second.process.pid
+            here.forks.kill(second.process, "acme")
+            assert (await here.told(Ended, "acme")).process == second.process
             assert not alive(escaped)
 
     run(test())

@@ -1,6 +1,7 @@
 """What a tenant may use, with the kernel's own limits: memory, processes, cores."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from services.reactor.cgroups import Cgroups, Group
 from tests.harness import eventually_async
 from tests.integration.forking import KILLED, Stage, alive, died, run, stage
 from tests.integration.isolating import PRYING, guarded, need_cgroup, need_root, unable
+from tests.integration.test_fork_pairs import start_beside
 
 
 def places(here: Stage) -> list[Path]:
@@ -47,6 +49,24 @@ def test_who_takes_too_much_memory_is_ended_and_it_is_said_why(short_dir: Path) 
             ended = await here.told(Ended, "acme")
             assert (died(ended), ended.detail) == (KILLED, "")  # that one had memory enough
         assert places(here) == []
+
+    run(test())
+
+
+def test_of_two_processes_one_may_run_out_of_memory_alone(short_dir: Path) -> None:
+    need_cgroup("memory")
+
+    async def test() -> None:
+        async with stage(short_dir, tenants='limits = {memory = "64M"}') as here:
+            first = await here.start("acme", PRYING)
+            second = await start_beside(here, first, PRYING)
+            os.kill(first.process.pid, signal.SIGSTOP)  # so that the other one answers
+            await ask(here, "acme", "/fill?mb=200")
+            ended = await here.told(Ended, "acme")
+            os.kill(first.process.pid, signal.SIGCONT)
+            assert (ended.process, ended.detail) == (second.process, "out of memory (limit 64M)")
+            assert await here.get("acme", "/fill?mb=20") == "20"
+            assert len(places(here)) == 1
 
     run(test())
 
