@@ -17,7 +17,7 @@ from cli.render import as_json, coloured, paint, plain
 @click.command(
     short_help="Look for errors in settings, packages and tenants.",
     epilog=examples(
-        "bus check", "bus check --json | jq -r '.[].file'", "bus check && systemctl reload nginx"
+        "bus check", "bus check --json | jq -r '.[].file'", "bus check && systemctl restart tenantbus-reactor"
     ),
 )
 @click.option("--json", is_flag=True, help="One array of objects: file, line, key, reason.")

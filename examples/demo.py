@@ -149,8 +149,18 @@ def _watch(
                 told = True
         if pair:
             pair.revive()
+        if front:
+            _revive(front)
         time.sleep(0.2)
     return services.returncode
+
+
+def _revive(front: Front) -> None:
+    """Start nginx again if somebody killed it; once it fails, that is said and left alone."""
+    try:
+        front.revive()
+    except FrontError as error:
+        _say(str(error))
 
 
 def _serving(settings: Settings, front: Front | None, tenant: str) -> list[str]:

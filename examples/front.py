@@ -39,6 +39,9 @@ http {{
 
 POLL = 0.02
 
+STOPPING = 10.0
+"""Seconds that nginx has to end before it is killed."""
+
 
 class FrontError(Exception):
     """nginx does not start; the message ends with what it says."""
@@ -89,6 +92,12 @@ class Front:
         finally:
             self._stop()
 
+    def revive(self) -> None:
+        """Start it again when its master was killed, which leaves workers behind; raises FrontError, once."""
+        if self.process and self.process.returncode is None and _has_ended(self.process):
+            self._stop()
+            self._start()
+
     def command(self, main: Path, *more: str) -> list[str]:
         log = str(self.directory / "error.log")
         return [SERVER or "nginx", "-p", str(self.directory), "-e", log, "-c", str(main), *more]
@@ -122,10 +131,21 @@ class Front:
         return next((line for line in said if "[emerg]" in line), "\n".join(said[-3:]))
 
     def _stop(self) -> None:
-        if self.process is None:
+        """End the master, which ends its workers, and whatever is left of them.
+
+        It is reaped last: until then no other process group can have its number.
+        """
+        process = self.process
+        if process is None or process.returncode is not None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self.process.send_signal(number)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-                return
+        os.kill(process.pid, signal.SIGTERM)
+        end = time.monotonic() + STOPPING
+        while not _has_ended(process) and time.monotonic() < end:
+            time.sleep(POLL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Tell whether a process that nobody has reaped is over, and do not reap it."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from examples.front import Front, FrontError
 from services.reactor.doors import Door, Doors
-from tests.harness import DEADLINE, free_port, short_directory
+from tests.harness import DEADLINE, eventually, free_port, short_directory
 
 OTHER = "www-data"
 
@@ -73,6 +74,32 @@ def test_its_group_decides_whether_nginx_may_come_near(mode: int, status: int) -
         front = Front(place / "front", directory, free_port(), user=OTHER)
         with tenant(directory / "acme.sock"), front.running():
             assert ask(front.port) == status
+
+
+def is_over(process: psutil.Process) -> bool:
+    """Tell whether it has ended; who inherits orphans may leave them unreaped."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_one_whose_master_was_killed_is_started_again_and_leaves_no_worker(short_dir: Path) -> None:
+    front = Front(short_dir / "front", lay_out(short_dir / "run", 0o711, os.getgid()), free_port())
+    with front.running():
+        assert front.process
+        first = psutil.Process(front.process.pid)
+        workers = first.children()
+        first.kill()
+        eventually(lambda: is_over(first))
+        assert ask(front.port) == 503  # by a worker, which has nobody to ask
+        front.revive()
+        assert ask(front.port) == 503
+        eventually(lambda: all(is_over(worker) for worker in workers))
+        second = psutil.Process(front.process.pid).children(recursive=True)
+    assert workers
+    assert second
+    eventually(lambda: all(is_over(worker) for worker in second))
 
 
 def test_a_taken_port_is_told(short_dir: Path) -> None:

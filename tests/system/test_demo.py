@@ -151,6 +151,10 @@ def test_nginx_answers_at_the_urls_that_are_told(short_dir: Path, ports: int) ->
         demo.bus("stop", "acme")
         host = f"acme.localhost:{demo.http_port}"
         eventually(lambda: fetch(demo.http_port, host=host)[0] == 503)
+        master = short_dir / "var" / "nginx" / "pid"
+        killed = master.read_text()
+        os.kill(int(killed), signal.SIGKILL)
+        eventually(lambda: master.read_text().strip() not in ("", killed.strip()))
         demo.signal(signal.SIGINT)
         assert demo.process.wait(60) == 0
 
