@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import kernel
+from . import kernel, source
 from .runtime import LISTEN_BEGIN, NEVER
 
 EXEC_ARGUMENT = "--tenant"
@@ -119,16 +119,16 @@ def run_command(order: dict[str, Any]) -> None:
         os._exit(NEVER)
 
 
-def run_interpreter(order: dict[str, Any], program: str) -> None:
+def run_interpreter(order: dict[str, Any]) -> None:
     """Become a new interpreter that imports the entry and serves; never returns."""
     descriptor = os.memfd_create("order")
     with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
         json.dump(order, file)
     os.dup2(descriptor, ORDER_AT)
-    for number in (*range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]), PAGE_AT):
+    for number in (*range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]), PAGE_AT, source.AT):
         os.set_inheritable(number, True)
     _default_signals()
-    os.execv(sys.executable, [sys.executable, "-I", program, EXEC_ARGUMENT])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-I", source.PROGRAM, EXEC_ARGUMENT])  # noqa: S606
 
 
 def read_order() -> dict[str, Any]:
@@ -136,7 +136,7 @@ def read_order() -> dict[str, Any]:
     text = Path(f"/proc/self/fd/{ORDER_AT}").read_text(encoding="utf-8")
     os.close(ORDER_AT)
     order: dict[str, Any] = json.loads(text)
-    for number in (*range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]), PAGE_AT):
+    for number in (*range(LISTEN_BEGIN, LISTEN_BEGIN + order["sockets"]), PAGE_AT, source.AT):
         fcntl.fcntl(number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     return order
 

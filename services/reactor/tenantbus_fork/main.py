@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import application, child, compact, kernel, rehearsal, runtime
+from . import application, child, compact, kernel, rehearsal, runtime, source
 from .application import BrokenError, MakeApp
 from .server import ForkServer, say
 
@@ -75,7 +75,10 @@ def _begin(options: argparse.Namespace) -> ForkServer:
 
 def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | None:
     """Import what tenants share; gives None when each tenant is a program of its own."""
-    if not options.entry or options.exec:
+    if not options.entry:
+        return None
+    if options.exec:
+        source.keep()
         return None
     runtime.prepare()
     try:
@@ -106,7 +109,7 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
             child.run_command(birth.order)
         if make_app is None:
             birth.order.update(path=options.path, entry=options.entry)
-            child.run_interpreter(birth.order, sys.argv[0])
+            child.run_interpreter(birth.order)
     except (OSError, ValueError):  # such as a limit above what we may give
         traceback.print_exc()
         return 1
