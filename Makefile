@@ -7,7 +7,7 @@ SERVICES := broker pathwatch dbwatch dispatcher reactor
 
 .DEFAULT_GOAL := help
 .PHONY: help run-all test test-unit test-contract test-integration test-system test-databases wheel \
-	chaos lint fmt bench \
+	chaos lint fmt bench bench-peers \
 	docs tail ps servers clean upgrade $(SERVICES:%=restart-%)
 
 help: ## list the targets
@@ -57,6 +57,9 @@ fmt: $(VENV)/installed ## format the code
 
 bench: $(VENV)/installed servers ## measure; prints a table
 	@$(BIN)/python -m tests.bench
+
+bench-peers: $(VENV)/installed ## measure beside other managers, which it fetches into a temporary directory (6 minutes)
+	@$(BIN)/python -m tests.bench.peers
 
 docs: $(VENV)/installed ## write the generated references
 	@$(BIN)/python -m docs.generate

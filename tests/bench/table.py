@@ -1,11 +1,9 @@
 """What a bench tells, and how it is shown."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 class Row(NamedTuple):
@@ -57,28 +55,40 @@ def cells(row: Row) -> tuple[str, ...]:
 HEAD = ("what", "figure", "unit", "target", "", "beside")
 
 
+RIGHT = frozenset({1})
+
+
 def text(rows: Sequence[Row]) -> str:
-    """An aligned table; figures stand to the right."""
-    lines = [HEAD, *map(cells, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    return aligned([HEAD, *map(cells, rows)], RIGHT)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    return piped([HEAD, *map(cells, rows)], RIGHT)
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Container[int]) -> str:
+    """Lay out for a terminal; some columns stand to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if column == 1 else cell.ljust(width)
+            cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    lines = [HEAD, ("---", "--:", "---", "---", "---", "---"), *map(cells, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def piped(lines: Sequence[Sequence[str]], right: Container[int]) -> str:
+    """Lay out as a Markdown table."""
+    rule = ["--:" if column in right else "---" for column in range(len(lines[0]))]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
-def write_between_marks(file: Path, table: str) -> None:
-    """Replace what stands between the marks; raises ValueError when the file has none."""
-    before, begin, rest = file.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def write_between_marks(file: Path, table: str, name: str = "bench") -> None:
+    """Replace what stands between the marks of that name; raises ValueError when the file has none."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = file.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{file} has no lines {BEGIN} and {END}")
-    file.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        raise ValueError(f"{file} has no lines {first} and {last}")
+    file.write_text(f"{before}{first}\n{table}\n{last}{after}")

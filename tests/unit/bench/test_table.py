@@ -42,11 +42,15 @@ def test_columns_stand_under_their_heads() -> None:
 
 def test_writes_between_the_marks_and_nowhere_else(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
-    file.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    other = "<!-- other: begin -->\nold\n<!-- other: end -->\n"
+    file.write_text(f"{other}<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
     table.write_between_marks(file, table.markdown([Row("a", 1.0, "s")]))
     text = file.read_text()
-    assert text.startswith(f"before\n{table.BEGIN}\n| what |")
-    assert text.endswith(f"{table.END}\nafter\n")
+    assert text.startswith(f"{other}<!-- bench: begin -->\n| what |")
+    assert text.endswith("<!-- bench: end -->\nafter\n")
+    table.write_between_marks(file, "new", "other")
+    text = file.read_text()
+    assert text.startswith("<!-- other: begin -->\nnew\n<!-- other: end -->\n")
     assert "old" not in text
 
 
