@@ -177,3 +177,17 @@ def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]], *, s
     world.restart(lose_news=False)
     world.calm()
     assert {(name, program.process) for name, program in world.all()} == running
+
+
+def test_a_tenant_that_ends_before_it_is_told_of_another_database_is_started_there() -> None:
+    world = begun(switching=True)
+    say_user(world, "bolt", 1)
+    world.calm()
+    (running,) = world.processes["bolt"]
+    world.end("bolt", None, "SIGSEGV")
+    world.say(DbDown(database=running.order.database, reason="no answer"))
+    world.deliver(0)
+    world.hear()
+    world.calm()
+    (running,) = world.processes["bolt"]
+    assert running.ready

@@ -238,7 +238,7 @@ class World:
             case Publish():
                 self.journal_(action.event)
             case Spawn():
-                assert name not in self.orders, f"{name} was asked for twice"
+                assert self._may_spawn(name), f"{name} was asked for twice"
                 self._check_room(action)
                 self.orders[name] = action
                 self.listening.discard(name)
@@ -260,6 +260,12 @@ class World:
             case Forget():
                 assert not self.processes.get(name)
                 self.forgotten.append(name)
+
+    def _may_spawn(self, name: str) -> bool:
+        """Tell whether no order waits but one to a process that has ended, whose place the new one takes."""
+        order = self.orders.get(name)
+        living = {program.process for program in self.processes.get(name, [])}
+        return order is None or (isinstance(order, Switch) and order.process not in living)
 
     def _signal(self, action: Terminate | Kill) -> None:
         for which, running in enumerate(self.processes.get(action.tenant, [])):
