@@ -370,8 +370,42 @@ class ProcStuck(ProcEvent, frozen=True, kw_only=True):
     """What was found out about the process before it was ended; "" when that could not be written down."""
 
 
+class ProcSlow(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process serves, and is slow again and again; nothing is done about it."""
+
+    speaker: ClassVar[str] = "dispatcher"
+
+    started: words.Started = 0
+    longest: float = 0.0
+    """Seconds that its event loop was busy in one go, or that an answer took, at worst."""
+
+
+class ProcFailing(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process serves, and many of its answers are errors; nothing is done about it."""
+
+    speaker: ClassVar[str] = "dispatcher"
+
+    started: words.Started = 0
+    errors: int = 0
+    """Answers with a status of 500 and above since the look before."""
+    requests: int = 0
+    """All answers in that time."""
+
+
+class ProcOversize(ProcEvent, frozen=True, kw_only=True):
+    """The tenant's process uses more memory than `memory_soft` allows; it is replaced while it serves."""
+
+    speaker: ClassVar[str] = "dispatcher"
+
+    started: words.Started = 0
+    memory: int = 0
+    """Bytes of anonymous memory of the process and all that it has started."""
+    limit: int = 0
+    """Bytes."""
+
+
 class ProcRecovered(ProcEvent, frozen=True, kw_only=True):
-    """A process that was called stuck works again."""
+    """A process that was called stuck, slow or failing works well again."""
 
     speaker: ClassVar[str] = "dispatcher"
 
@@ -536,6 +570,9 @@ AnyEvent: TypeAlias = (
     | ProcWaiting
     | ProcMoved
     | ProcStuck
+    | ProcSlow
+    | ProcFailing
+    | ProcOversize
     | ProcRecovered
     | BrakeOn
     | BrakeOff

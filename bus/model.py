@@ -52,11 +52,24 @@ def check_idle_stop(start: Start | None, idle_stop: Duration | None) -> None:
         raise ValueError(f"idle_stop: {error}") from None
 
 
+_SIZES = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def parse_size(size: str | None) -> int:
+    """Tell the bytes of "256M"; 0 for none."""
+    if not size:
+        return 0
+    digits = size.rstrip("KMGT")
+    return int(digits) << _SIZES[size[len(digits) :]]
+
+
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Resource limits of one tenant process; what is not given is not limited."""
 
     memory: Size | None = None
     """Memory of all its processes, by its cgroup; where there is none, address space of each (RLIMIT_AS)."""
+    memory_soft: Size | None = None
+    """Anonymous memory of all its processes above which it is replaced without a gap."""
     cpu: Annotated[float, Meta(gt=0)] | None = None
     """Cores that all its processes may use together, 0.5 for half of one; needs cgroups."""
     processes: Annotated[int, Meta(ge=1)] | None = None

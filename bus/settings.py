@@ -169,6 +169,10 @@ class CheckSettings(Section, frozen=True, kw_only=True):
     """Seconds between two HTTP checks of a tenant without traffic."""
     http_timeout: Positive = 5.0
     """Seconds that an HTTP check may take."""
+    slow_after: Positive = 1.0
+    """Seconds that an event loop may be busy in one go, or an HTTP check take, before that counts as slow."""
+    error_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Share of answers of 500 and above from which on a tenant is said to be failing."""
     brake_share: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Share of the tenants that may be in trouble at once before hardly any is ended any more."""
     brake_minimum: Annotated[int, Meta(ge=2)] = 5

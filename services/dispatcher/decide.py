@@ -5,6 +5,8 @@ before its deadline, so that by then the tenant has been watched for a while: on
 Times are seconds of one monotonic clock, passed in.
 """
 
+from typing import Any
+
 from msgspec import Struct, structs
 
 from bus.events import ProcEvent, ProcRecovered, ProcStuck
@@ -22,6 +24,8 @@ class Sight(Struct, frozen=True, kw_only=True):
     requests: int = 0
     in_flight: int = 0
     websockets: int = 0
+    errors: int = 0
+    """Answers with a status of 500 and above."""
     beat_at: float = 0.0
     beat_every: float = 0.0
     """Seconds that may pass between two heartbeats (WATCHDOG_USEC)."""
@@ -157,13 +161,7 @@ def convict(case: Case) -> Case:
 def stuck(case: Case, known: ProcEvent, at: float, kind: Kind, words: str) -> ProcStuck:
     """Say that a tenant is stuck and why; `known` tells what it runs."""
     return ProcStuck(
-        tenant=known.tenant,
-        pid=case.pid,
-        started=case.started,
-        release=known.release,
-        database=known.database,
-        port=known.port,
-        restarts=known.restarts,
+        **facts(known, case.pid, case.started),
         reason=words,
         kind=kind.value,
         stuck_for=round(at - case.since, 3),
@@ -178,13 +176,11 @@ def reason(case: Case, now: Sample, at: float, detail: str = "") -> str:
 
 def recovered(case: Case, known: ProcEvent) -> ProcRecovered:
     """Say that a tenant that was called stuck works again."""
-    return ProcRecovered(
-        tenant=known.tenant,
-        pid=case.pid,
-        started=case.started,
-        release=known.release,
-        database=known.database,
-        port=known.port,
-        restarts=known.restarts,
-        reason=f"works again after: {case.claim.value}",
-    )
+    words = f"works again after: {case.claim.value}"
+    return ProcRecovered(**facts(known, case.pid, case.started), reason=words)
+
+
+def facts(known: ProcEvent, pid: int, started: int) -> dict[str, Any]:
+    """Tell what any event about a process says of it; `known` is what the bus told of its tenant last."""
+    fields = ("tenant", "release", "database", "port", "restarts")
+    return {name: getattr(known, name) for name in fields} | {"pid": pid, "started": started}

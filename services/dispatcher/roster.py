@@ -17,8 +17,9 @@ from bus.events import (
     ProcStarted,
     ProcStopped,
     ProcStuck,
+    UserPresent,
 )
-from bus.model import HEALTH, PackageSettings
+from bus.model import HEALTH, PackageSettings, parse_size
 from bus.settings import Settings
 from services.dispatcher.answers import IDENTITY, Run
 
@@ -44,11 +45,16 @@ class Roster:
         self._packages: dict[str, PackageSettings] = {}
         """How each release is started."""
         self._runs: dict[str, dict[int, Run]] = {}
+        self._soft_limit = parse_size(settings.tenants.limits.memory_soft)
+        self._soft_limits: dict[str, int] = {}
+        """Of those that have one of their own."""
 
     def learn(self, event: AnyEvent) -> None:
         match event:
             case PackageReleased():
                 self._packages[event.release] = event.settings
+            case UserPresent():
+                self._limit(event)
             case ProcStarted() | ProcReady():
                 self._remember(event)
             case ProcStuck() if not event.serving:
@@ -62,6 +68,14 @@ class Roster:
                 self._runs.pop(event.tenant, None)
             case _:
                 pass
+
+    def of(self, tenant: str) -> ProcEvent:
+        """Tell what a tenant runs, as far as that is known."""
+        return self.known.get(tenant) or ProcStarted(tenant=tenant)
+
+    def soft_limit(self, tenant: str) -> int:
+        """Tell the bytes of memory above which a tenant is to be replaced; 0 for none."""
+        return self._soft_limits.get(tenant, self._soft_limit)
 
     def door(self, tenant: str) -> Door:
         """Tell where and what to ask a tenant."""
@@ -77,6 +91,13 @@ class Roster:
     def runs(self, tenant: str, pid: int) -> Mapping[int, Run]:
         """Tell the processes that may answer for a tenant: those that were told of, and `pid`."""
         return {pid: Run(), **self._runs.get(tenant, {})}
+
+    def _limit(self, event: UserPresent) -> None:
+        own = event.settings.limits.memory_soft
+        if own is None:
+            self._soft_limits.pop(event.tenant, None)
+        else:
+            self._soft_limits[event.tenant] = parse_size(own)
 
     def _remember(self, event: ProcStarted | ProcReady) -> None:
         if not event.serving:

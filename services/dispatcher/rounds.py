@@ -60,6 +60,11 @@ class HttpRounds:
     def ask_soon(self, tenant: str, now: float) -> None:
         self.round.move(tenant, self.round.suspect, now + ASK_AGAIN)
 
+    def hurry(self, tenant: str, now: float) -> None:
+        """Ask a tenant soon, also one that has answered requests, unless he is being asked already."""
+        if tenant in self.round.due:
+            self.ask_soon(tenant, now)
+
     def leave(self, tenant: str) -> None:
         self.round.leave(tenant)
         self._requests.pop(tenant, None)

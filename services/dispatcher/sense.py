@@ -105,6 +105,7 @@ class Pages:
             requests=page[Slot.REQUESTS],
             in_flight=page[Slot.IN_FLIGHT],
             websockets=page[Slot.WEBSOCKETS],
+            errors=page[Slot.ERRORS],
             beat_at=page[Slot.BEAT_AT] / NANO,
             beat_every=page[Slot.BEAT_EVERY] / NANO,
             stopped_since=page[Slot.STOPPED_SINCE] / NANO,

@@ -13,6 +13,8 @@ from bus.events import (
     BrakeOn,
     BrakeReleaseRequested,
     ProcEvent,
+    ProcFailing,
+    ProcSlow,
     ProcStuck,
     UserAdded,
     UserDeleted,
@@ -22,8 +24,10 @@ from bus.log_reader import Log
 from bus.queue_table import QueueTable
 from bus.settings import CheckSettings, Settings
 from services.base import Service
+from services.dispatcher.answers import Complaint
 from services.dispatcher.brake import BrakeRules
 from services.dispatcher.brakeman import Brakeman
+from services.dispatcher.care import Care
 from services.dispatcher.decide import Rules
 from services.dispatcher.evidence import Evidence, Scene
 from services.dispatcher.idle import Idleness
@@ -31,6 +35,7 @@ from services.dispatcher.roster import Roster
 from services.dispatcher.rounds import HttpRounds
 from services.dispatcher.sense import Pages
 from services.dispatcher.tell import Teller, table
+from services.dispatcher.vitals import VitalRules
 from services.dispatcher.watch import Outlets, Watch
 
 log = logging.getLogger(__name__)
@@ -65,8 +70,9 @@ class Dispatcher(Service):
         self.brakeman = Brakeman(_brake_rules(checks), self.pages, checks.stuck_after, bus.publish)
         self._evidence = Evidence(settings.state_dir / "evidence")
         outlets = Outlets(say=bus.publish, collect=self._collect, start=self._start)
-        self.watch = Watch(rules, self.pages, self.roster.known, self.brakeman, outlets)
-        self.rounds = HttpRounds(settings, self.pages, self.roster, self.watch.answered)
+        self.watch = Watch(rules, self.pages, self.roster, self.brakeman, outlets)
+        self.care = Care(_vital_rules(checks), self.pages, self.roster, bus.publish)
+        self.rounds = HttpRounds(settings, self.pages, self.roster, self._answered)
         self._teller = Teller(settings.dispatcher_socket, self._table)
         self.idleness = Idleness(checks.interval)
         self._group: TaskGroup
@@ -88,6 +94,8 @@ class Dispatcher(Service):
             self._learn(envelope.event, now)
             if isinstance(envelope.event, ProcStuck) and self.watch.remember(envelope.event, now):
                 self.rounds.ask_soon(envelope.event.tenant, now)
+            if isinstance(envelope.event, ProcSlow | ProcFailing):
+                self.care.remember(envelope.event)
             if isinstance(envelope.event, BrakeOn):
                 self.brakeman.resume(now)
         await self._teller.open()
@@ -136,12 +144,18 @@ class Dispatcher(Service):
             if now >= self._scan_at:
                 self._scan(now)
             self.watch.look(now)
+            for tenant in self.care.look(now):
+                self.rounds.hurry(tenant, now)
             self._took = clock() - now
             self.rounds.tick(now, group)
             for idle in self.idleness.look(now, self.pages.read, self.rounds.answers):
                 self.bus.publish(idle)
             self._planned = min(now + interval, self.watch.next_verdict(now))
             await asyncio.sleep(self._planned - clock())
+
+    def _answered(self, tenant: str, wrong: Complaint | None, asked: float, now: float) -> None:
+        self.watch.answered(tenant, wrong, asked, now)
+        self.care.answered(tenant, asked, now)
 
     def _scan(self, now: float) -> None:
         self._scan_at = now + SCAN_EVERY
@@ -178,6 +192,12 @@ class Dispatcher(Service):
     async def _collect(self, stuck: ProcStuck, scene: Scene) -> str:
         printed = Log(self.settings.tenants_dir / stuck.tenant / "log")
         return await self._evidence.collect(stuck, scene, printed)
+
+
+def _vital_rules(checks: CheckSettings) -> VitalRules:
+    return VitalRules(
+        slow_after=checks.slow_after, error_share=checks.error_share, period=PERIOD * checks.stuck_after
+    )
 
 
 def _brake_rules(checks: CheckSettings) -> BrakeRules:

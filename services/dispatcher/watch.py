@@ -1,12 +1,12 @@
 """Keeps the cases against tenants, from pages and from HTTP checks, and says each verdict once."""
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import structs
 
-from bus.events import ProcEvent, ProcRecovered, ProcStarted, ProcStuck
+from bus.events import ProcRecovered, ProcStuck
 from services.dispatcher import decide, kernel
 from services.dispatcher.answers import Complaint
 from services.dispatcher.brake import Brake
@@ -14,6 +14,7 @@ from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Case, Rules
 from services.dispatcher.evidence import Scene
 from services.dispatcher.kinds import Claim, Kind, Sample, diagnose
+from services.dispatcher.roster import Roster
 from services.dispatcher.sense import Pages
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,12 @@ class Watch:
     """Every tenant under suspicion; the others cost nothing here."""
 
     def __init__(
-        self, rules: Rules, pages: Pages, known: Mapping[str, ProcEvent], brakeman: Brakeman, outlets: Outlets
+        self, rules: Rules, pages: Pages, roster: Roster, brakeman: Brakeman, outlets: Outlets
     ) -> None:
         self.cases: dict[str, Case] = {}
         self._rules = rules
         self._pages = pages
-        self._known = known
+        self._roster = roster
         self._brakeman = brakeman
         self._outlets = outlets
         self._seen: dict[str, Sample] = {}
@@ -145,7 +146,7 @@ class Watch:
             detail += f", {files.count} of {files.limit} file descriptors in use"
         self.cases[tenant] = decide.convict(case)
         reason = decide.reason(case, found, now, detail)
-        event = decide.stuck(case, self._of(tenant), now, kind, reason)
+        event = decide.stuck(case, self._roster.of(tenant), now, kind, reason)
         self._brakeman.passed(tenant, now)
         self._collecting.add(tenant)
         self._outlets.start(self._accuse(event, Scene(before, found)))
@@ -165,13 +166,10 @@ class Watch:
     def _acquit(self, tenant: str, case: Case) -> None:
         if tenant in self._collecting:  # it was never called stuck
             return
-        event = decide.recovered(case, self._of(tenant))
+        event = decide.recovered(case, self._roster.of(tenant))
         log.info("%s %s", tenant, event.reason)
         self._outlets.say(event)
 
     def _drop(self, tenant: str) -> None:
         self.cases.pop(tenant, None)
         self._seen.pop(tenant, None)
-
-    def _of(self, tenant: str) -> ProcEvent:
-        return self._known.get(tenant) or ProcStarted(tenant=tenant)

@@ -23,6 +23,7 @@ from bus.events import (
     ProcExited,
     ProcFatal,
     ProcMoved,
+    ProcOversize,
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
@@ -81,6 +82,7 @@ TenantEvent: TypeAlias = (
     | ProcStuck
     | ProcRecovered
     | TenantIdle
+    | ProcOversize
     | OwnEvent
 )
 DbVerdict: TypeAlias = DbUp | DbDegraded | DbDown | DbMisconfigured

@@ -7,8 +7,7 @@ from hashlib import blake2s
 from pathlib import Path
 
 from bus import cgroups as hierarchies
-from bus.model import Limits
-from services.reactor.environment import parse_size
+from bus.model import Limits, parse_size
 
 PERIOD = 100_000
 """Microseconds within which a tenant may use its share of the cores (cpu.max, cpu.cfs_period_us)."""

@@ -11,6 +11,7 @@ from bus.events import (
     DbUp,
     PackageReleased,
     PackageWithdrawn,
+    ProcOversize,
     ProcReady,
     ProcStuck,
     RestartRequested,
@@ -66,6 +67,7 @@ EVENTS: tuple[TenantEvent, ...] = (
     RestartRequested(tenant=NAME, by=BY),
     ProcStuck(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started),
     TenantIdle(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started, idle_for=900.0, reason="idle"),
+    ProcOversize(tenant=NAME, pid=PROCESS.pid, started=PROCESS.started),
 )
 SHARED_EVENTS: tuple[SharedEvent, ...] = (
     PACKAGE,

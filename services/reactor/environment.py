@@ -10,7 +10,7 @@ from pathlib import Path
 from bus import regular
 from bus.errors import FileError
 from bus.events import PackageReleased
-from bus.model import Limits
+from bus.model import Limits, parse_size
 from bus.settings import Settings
 from services.reactor.actions import Spawn, Switch
 
@@ -18,8 +18,6 @@ OURS = re.compile(
     r"TENANTBUS_.*|LISTEN_.*|WATCHDOG_.*|NOTIFY_SOCKET|MAINPID|FDSTORE|INVOCATION_ID|JOURNAL_STREAM"
 )
 """Variables that are between us and who started us."""
-
-UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def for_fork_server(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -64,14 +62,6 @@ def resource_limits(limits: Limits, held: Collection[str]) -> list[tuple[int, in
     if "pids" not in held:
         asked.append((resource.RLIMIT_NPROC, limits.processes))  # which the kernel does not hold root to
     return [(number, value) for number, value in asked if value]
-
-
-def parse_size(size: str | None) -> int:
-    """Tell the bytes of "256M"; 0 for none."""
-    if not size:
-        return 0
-    digits = size.rstrip("KMGT")
-    return int(digits) << UNITS[size[len(digits) :]]
 
 
 def interpreter(package: PackageReleased) -> str:

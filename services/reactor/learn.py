@@ -12,6 +12,7 @@ from bus.events import (
     ProcExited,
     ProcFatal,
     ProcMoved,
+    ProcOversize,
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
@@ -257,6 +258,8 @@ def _hear(tenant: Tenant, seq: int, event: TenantEvent, at: float) -> Tenant:
             return _order(tenant, seq, event)
         case ProcStuck():
             return _stuck(tenant, event, at)
+        case ProcOversize():
+            return _oversize(tenant, seq, event)
         case ProcRecovered():
             return tenant  # too late: what was stuck has been killed
         case TenantIdle():
@@ -304,14 +307,16 @@ def _wish_wrong(tenant: Tenant, seq: int, event: UserInvalid) -> Tenant:
 def _stamp(event: UserAdded | UserModified) -> str:
     """Digest what matters to a running process; the rest of the settings concerns us alone."""
     settings = event.settings
-    matters = (sorted(settings.env.items()), settings.limits, settings.user, event.secrets or event.stamp)
+    limits = structs.asdict(settings.limits)
+    del limits["memory_soft"]  # which is for us to watch
+    matters = (sorted(settings.env.items()), limits, settings.user, event.secrets or event.stamp)
     return blake2s(msgspec.json.encode(matters), digest_size=8).hexdigest()
 
 
 def _order(tenant: Tenant, seq: int, event: Request) -> Tenant:
     order, restart = tenant.order, isinstance(event, RestartRequested)
     if restart and seq > order.asked:  # counts even when something newer has overtaken it
-        order = structs.replace(order, asked=seq)
+        order = structs.replace(order, asked=seq, oversize="")
     if seq <= order.seq:
         return structs.replace(tenant, order=order)
     order = structs.replace(order, seq=seq, request=event)
@@ -328,6 +333,16 @@ def forgive(tenant: Tenant) -> Tenant:
 
 def _free(state: Single | Telling) -> Single | Telling:
     return Idle() if isinstance(state, Backoff | Fatal) else state
+
+
+def _oversize(tenant: Tenant, seq: int, event: ProcOversize) -> Tenant:
+    """Have the process replaced, as if somebody had asked for that; what people asked for stays."""
+    state, order = tenant.state, tenant.order
+    if not isinstance(state, Running) or (event.pid, event.started) != _identity(state.run.process):
+        return tenant
+    if seq <= order.asked:
+        return tenant
+    return structs.replace(tenant, order=structs.replace(order, asked=seq, oversize=event.reason))
 
 
 def _stuck(tenant: Tenant, event: ProcStuck, at: float) -> Tenant:

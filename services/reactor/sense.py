@@ -10,7 +10,7 @@ REQUESTS = tuple(wire_name(event.__name__) for event in Request.__args__)
 SHARED = tuple(wire_name(event.__name__) for event in SharedEvent.__args__)
 OWN = tuple(wire_name(event.__name__) for event in OwnEvent.__args__)
 
-FOLLOWED = (*USER, *REQUESTS, *SHARED, "PROC_STUCK", "TENANT_IDLE")
+FOLLOWED = (*USER, *REQUESTS, *SHARED, "PROC_STUCK", "PROC_OVERSIZE", "TENANT_IDLE")
 
 
 async def present(bus: Bus) -> Snapshot:

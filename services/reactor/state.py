@@ -289,7 +289,9 @@ class Order(Struct, frozen=True, kw_only=True):
     request: Request | None = None
     """The newest; None when nobody has asked for anything since the tenant was added."""
     asked: int = 0
-    """seq of the newest RESTART_REQUESTED."""
+    """seq of the newest RESTART_REQUESTED, or of a PROC_OVERSIZE that came after it."""
+    oversize: str = ""
+    """How large the process was, if that is why it is to be replaced."""
 
     @property
     def stop(self) -> bool:

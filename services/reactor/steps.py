@@ -252,7 +252,7 @@ def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
     if not isinstance(goal, Target):
         return goal.reason
     if goal.asked != held.asked:
-        return f"restart requested by {tenant.order.words}"
+        return tenant.order.oversize or f"restart requested by {tenant.order.words}"
     if goal.database != held.database:
         return against(shared, held.database)
     if goal.release != held.release:

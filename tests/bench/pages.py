@@ -5,9 +5,11 @@ import statistics
 import time
 from pathlib import Path
 
+from bus.settings import Settings
 from services.dispatcher.brake import BrakeRules
 from services.dispatcher.brakeman import Brakeman
 from services.dispatcher.decide import Rules
+from services.dispatcher.roster import Roster
 from services.dispatcher.sense import Pages
 from services.dispatcher.watch import Outlets, Watch
 from services.score import MAGIC, PAGE_SIZE, Slot
@@ -44,7 +46,9 @@ def look(count: int) -> float:
         pages.scan()
         rules = Rules(stuck_after=5.0, verify=0.3, lead=0.4)
         brakeman = Brakeman(BrakeRules(share=0.3, minimum=5, pace=60.0, calm=5.0), pages, 5.0, _say_nothing)
-        watch = Watch(rules, pages, {}, brakeman, Outlets(_say_nothing, _collect, _say_nothing))
+        watch = Watch(
+            rules, pages, Roster(Settings()), brakeman, Outlets(_say_nothing, _collect, _say_nothing)
+        )
         took = []
         for _ in range(LOOKS):
             begin = time.perf_counter()

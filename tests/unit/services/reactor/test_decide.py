@@ -9,6 +9,7 @@ from bus.events import (
     ProcBackoff,
     ProcExited,
     ProcFatal,
+    ProcOversize,
     ProcReady,
     ProcRecovered,
     ProcReplaceFailed,
@@ -24,7 +25,7 @@ from bus.events import (
     UserInvalid,
     UserModified,
 )
-from bus.model import TenantSettings
+from bus.model import Limits, TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import (
     AnyAction,
@@ -58,6 +59,7 @@ from services.reactor.state import (
     Idle,
     Killing,
     Record,
+    Replacing,
     Running,
     Starting,
     Stopped,
@@ -440,6 +442,36 @@ def test_stuck_is_killed_at_once_and_counts() -> None:
     assert not actions[0].spontaneous
     assert case.tenant.record.restarts == 1
     assert len(case.tenant.record.failures) == 1
+
+
+def test_one_that_has_grown_too_large_is_replaced_once_and_has_not_failed() -> None:
+    case = Case().run()
+    large = ProcOversize(tenant=NAME, pid=7, started=70, reason="400 MiB in use")
+    actions = case.hear(large)
+    assert done(actions) == ["Spawn"]
+    assert isinstance(case.tenant.state, Replacing)
+    assert case.tenant.state.reason == "400 MiB in use"
+    assert case.hear(large) == []  # said once more
+    case.hear(Spawned(tenant=NAME, process=NEW, port=0))
+    case.hear(BecameReady(tenant=NAME, process=NEW))
+    case.hear(large)
+    assert isinstance(case.tenant.state, Running)
+    assert case.tenant.state.run.process == NEW
+    assert case.tenant.record.failures == ()
+
+
+def test_a_restart_by_hand_is_no_matter_of_size() -> None:
+    case = Case().run()
+    case.hear(ProcOversize(tenant=NAME, pid=7, started=70, reason="400 MiB in use"))
+    case.hear(RestartRequested(tenant=NAME, by="me@here"))
+    assert case.tenant.order.oversize == ""
+
+
+def test_the_soft_limit_alone_is_no_reason_to_replace() -> None:
+    case = Case().run()
+    soft = TenantSettings(package="shop", limits=Limits(memory_soft="1M"))
+    case.hear(UserModified(tenant=NAME, path="/t", settings=soft, stamp="2", secrets="s"))
+    assert isinstance(case.tenant.state, Running)
 
 
 def test_stuck_before_it_was_ready() -> None:

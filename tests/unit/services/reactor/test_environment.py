@@ -7,7 +7,7 @@ import pytest
 
 from bus.errors import FileError
 from bus.events import PackageReleased
-from bus.model import Limits, PackageSettings, TenantSettings
+from bus.model import Limits, PackageSettings, TenantSettings, parse_size
 from bus.settings import DatabaseSettings, Settings
 from services.reactor import environment
 from services.reactor.actions import Spawn
@@ -65,7 +65,7 @@ def test_bad_secrets_name_the_line_and_not_its_content(short_dir: Path, text: st
     [("512", 512), ("4K", 4096), ("256M", 256 << 20), ("2G", 2 << 30), ("1T", 1 << 40), (None, 0)],
 )
 def test_sizes(size: str | None, count: int) -> None:
-    assert environment.parse_size(size) == count
+    assert parse_size(size) == count
 
 
 def test_what_no_cgroup_holds_is_a_resource_limit() -> None:
