@@ -6,7 +6,7 @@ that no look takes long.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from math import ceil
 from typing import Any, TypeAlias
@@ -42,11 +42,11 @@ class Care:
         """Whose counters come next."""
         self._looked = 0.0
 
-    def look(self, now: float) -> list[str]:
-        """Look once at all pages and at some counters; gives who may be unable to accept connections."""
-        for tenant in self._pages.busy(now - self._rules.slow_after):
+    def look(self, suspicious: Iterable[str], now: float) -> list[str]:
+        """Look at those whose pages say much, and at some counters; gives who may be unable to accept."""
+        for tenant in suspicious:
             sight = self._pages.read(tenant)
-            if sight and sight.serving and sight.busy_since and not sight.stopped_since:
+            if sight and sight.serving and 0 < sight.busy_since <= now - self._rules.slow_after:
                 lag = Lag(at=now, seconds=now - sight.busy_since, since=sight.busy_since)
                 self._lag(tenant, sight, lag)
         return [tenant for tenant in self._next(now) if self._examine(tenant, now)]

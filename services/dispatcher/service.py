@@ -65,6 +65,8 @@ class Dispatcher(Service):
             verify=min(LOOKS * checks.interval, checks.stuck_after / 2),
             lead=min((LOOKS + 1) * checks.interval, checks.stuck_after),
         )
+        self._notable = min(checks.slow_after, rules.stuck_after - rules.lead)
+        """Seconds that a loop must have been busy for anybody to look at it more closely."""
         self.roster = Roster(settings)
         self.pages = Pages(settings.run_dir / "score")
         self.brakeman = Brakeman(_brake_rules(checks), self.pages, checks.stuck_after, bus.publish)
@@ -143,8 +145,9 @@ class Dispatcher(Service):
                 self.rounds.wait_anew(now)
             if now >= self._scan_at:
                 self._scan(now)
-            self.watch.look(now)
-            for tenant in self.care.look(now):
+            suspicious = self.pages.look(now - self._notable)
+            self.watch.look(suspicious, now)
+            for tenant in self.care.look(suspicious, now):
                 self.rounds.hurry(tenant, now)
             self._took = clock() - now
             self.rounds.tick(now, group)

@@ -15,6 +15,7 @@ import msgspec
 
 from bus.queue_table import Place, QueueName, QueueTable
 from services.dispatcher.brake import Position
+from services.dispatcher.decide import Case
 from services.dispatcher.queues import TimeQueue
 from services.dispatcher.rounds import HttpRounds
 from services.dispatcher.watch import Watch
@@ -66,12 +67,7 @@ def table(rounds: HttpRounds, watch: Watch, watched: int, look: float) -> QueueT
         if name == "suspect":
             standing = sorted([*standing, *by_page.items()], key=lambda each: each[1])
         for number, (tenant, at) in enumerate(standing, 1):
-            case = cases.get(tenant)
-            reason = (
-                ", ".join(filter(None, (case.claim.value, "convicted" if case.convicted else "")))
-                if case
-                else ""
-            )
+            reason = _suspicion(cases[tenant]) if tenant in cases else ""
             yield Place(tenant=tenant, queue=name, place=number, due=at + to_wall, reason=reason)
 
     suspect = list(places("suspect", queues.suspect))
@@ -86,3 +82,7 @@ def table(rounds: HttpRounds, watch: Watch, watched: int, look: float) -> QueueT
         look=look,
         places=[*suspect, *in_flight, *due],
     )
+
+
+def _suspicion(case: Case) -> str:
+    return f"{case.claim.value}, convicted" if case.convicted else case.claim.value

@@ -1,7 +1,7 @@
 """Keeps the cases against tenants, from pages and from HTTP checks, and says each verdict once."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import structs
@@ -51,9 +51,8 @@ class Watch:
         """Who is convicted, and not called stuck yet: evidence comes first."""
         self._no_verdict_before = 0.0
 
-    def look(self, now: float) -> None:
-        """Look at all pages once."""
-        suspicious = self._pages.look(now - self._rules.stuck_after + self._rules.lead)
+    def look(self, suspicious: Iterable[str], now: float) -> None:
+        """Look once at those whose pages say much."""
         for tenant in {*suspicious, *self.cases}:
             self._judge(tenant, now)
         self._brakeman.look(self.cases, now)

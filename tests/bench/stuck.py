@@ -47,7 +47,7 @@ def run() -> list[Row]:
             f"blocked to serving again, stuck_after {STUCK_AFTER:g} s",
             statistics.median(served),
             "s",
-            "",
+            "below 1.2",
             PEERS,
         ),
     ]

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from bus.api import Subscription
-from bus.events import Envelope, PackageReleased, ProcReady, ProcRecovered, ProcStuck
+from bus.events import BrakeOff, BrakeOn, Envelope, PackageReleased, ProcReady, ProcRecovered, ProcStuck
 from bus.memory import MemoryBus
 from bus.model import PackageSettings
 from bus.settings import CheckSettings, PathSettings, Settings
 from services.base import serve
+from services.dispatcher.brake import Position
 from services.dispatcher.sense import Pages
 from services.dispatcher.service import Dispatcher
 from services.score import PAGE_SIZE, Slot
@@ -217,6 +218,58 @@ def test_a_program_is_asked_at_the_port_that_it_binds_itself(short_dir: Path) ->
             async with scene.dispatcher(), server:
                 await asyncio.wait_for(asked.wait(), DEADLINE)
                 await scene.nothing_heard(within=2.0)
+
+    asyncio.run(play())
+
+
+def test_a_program_that_says_who_it_is_is_held_to_that(short_dir: Path) -> None:
+    """As the daemon did that came before tenantbus: database|port|pid|name."""
+
+    async def play() -> None:
+        scene = Scene(short_dir, http_every=0.2, http_timeout=0.3)
+        asked = asyncio.Event()
+        name = "acme"
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            body = f"db1|{port}|{tenant.pid}|{name}\n"
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            writer.close()
+            asked.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        settings = PackageSettings(command=("program", "--port={port}"), health="/runinfo")
+        scene.bus.publish(
+            PackageReleased(
+                release="shop-1.0", app="shop", version="1.0", path="", settings=settings, stamp="1"
+            )
+        )
+        with scene.tenant() as tenant:
+            ready = ProcReady(tenant="acme", pid=tenant.pid, release="shop-1.0", port=port, database="db1")
+            scene.bus.publish(ready)
+            async with scene.dispatcher(), server:
+                await asyncio.wait_for(asked.wait(), DEADLINE)
+                await scene.nothing_heard(within=1.5)
+                name = "globex"
+                stuck = await scene.heard()
+                assert isinstance(stuck, ProcStuck)
+                assert stuck.kind == "answers for another tenant"
+                assert stuck.reason.startswith("GET /runinfo: answers as tenant globex, twice")
+
+    asyncio.run(play())
+
+
+def test_another_dispatcher_keeps_the_brake_on_until_all_are_well(short_dir: Path) -> None:
+    async def play() -> None:
+        scene = Scene(short_dir)
+        scene.bus.publish(BrakeOn(reason="many are stuck", count=9, tenants=("acme",)))
+        released = await scene.bus.subscribe("BRAKE_OFF")
+        with scene.tenant():
+            async with scene.dispatcher() as dispatcher:
+                assert dispatcher.watch.brake.position is Position.ON
+                off = await asyncio.wait_for(released.__anext__(), DEADLINE)
+                assert isinstance(off.event, BrakeOff)
 
     asyncio.run(play())
 
