@@ -19,9 +19,6 @@ from services.reactor.tenantbus_fork.wire import Outbox
 PROGRAM = Path(__file__).parent / "forkserver.py"
 BACKLOG = 4
 
-TAKES, HAS = {"spawn", "keep"}, {"have", "kept"}
-"""What we ask, and what it says, about tenants that it has from then on, until it is asked to drop them."""
-
 Message = dict[str, Any]
 Heard: TypeAlias = "Callable[[Link, Message, list[int]], None]"
 
@@ -66,10 +63,7 @@ class Link:
         """Send a message; raises wire.MessageTooLongError. That the fork server is gone is told otherwise."""
         if self.gone.is_set():
             return
-        if verb in TAKES:
-            self.tenants.add(message["tenant"])
-        elif verb == "drop":
-            self.tenants.discard(message["tenant"])
+        self._note_tenants(verb, message)
         with contextlib.suppress(ConnectionError):  # which reading tells of, after all that was said before
             self._outbox.send({"ask": verb, **message}, descriptors)
         self._write()
@@ -109,9 +103,20 @@ class Link:
         elif message["say"] == "all":
             self.listed.set()
         else:
-            if message["say"] in HAS:
-                self.tenants.add(message["tenant"])
+            self._note_tenants(message["say"], message)
             self._heard(self, message, descriptors)
+
+    def _note_tenants(self, what: str, message: Message) -> None:
+        """Learn from what is said, on either side, whom it has from then on."""
+        match what:
+            case "spawn" | "have":
+                self.tenants.add(message["tenant"])
+            case "keep" | "kept":
+                self.tenants.update(tenant for tenant, *_ in message["kept"])
+            case "drop":
+                self.tenants.discard(message["tenant"])
+            case _:
+                pass
 
     def _greet(self, hello: Message) -> None:
         self.release, self.stamp, self.socket = hello["release"], hello["stamp"], hello["socket"]
