@@ -102,6 +102,9 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answered and open websockets are use. Default: that of its plan, else [tenants] idle_stop."""
     stop_timeout: Seconds | None = None
     """Seconds between SIGTERM and SIGKILL. Default: that of its plan, else [tenants] stop_timeout."""
+    drain_timeout: Seconds | None = None
+    """Seconds that a replaced process has to finish its requests. Default: that of its plan, else [tenants]
+    drain_timeout."""
     user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
     """The account to run as; needs a tenantbus that runs as root. Default: [tenants] user, uid_range."""
     env: dict[str, str] = {}

@@ -74,6 +74,8 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     """Seconds from start to READY, after which the start counts as failed."""
     stop_timeout: Positive = 10.0
     """Seconds between SIGTERM and SIGKILL."""
+    drain_timeout: Positive = 60.0
+    """Seconds that a replaced process has to finish its requests, while nothing waits for its end."""
     parallel_starts: Annotated[int, Meta(ge=1)] = 8
     """Tenants that may be starting at the same time."""
     user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
@@ -99,6 +101,10 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
         """Tell the seconds that it has to end."""
         return self.stop_timeout if tenant.stop_timeout is None else tenant.stop_timeout
 
+    def drain_timeout_of(self, tenant: TenantSettings) -> float:
+        """Tell the seconds that one of its processes has to end when another one serves already."""
+        return self.drain_timeout if tenant.drain_timeout is None else tenant.drain_timeout
+
 
 class PlanSettings(Section, frozen=True, kw_only=True):
     """What tenants of one plan get instead of what [tenants] says; a tenant.toml may say otherwise."""
@@ -109,6 +115,8 @@ class PlanSettings(Section, frozen=True, kw_only=True):
     """How long a tenant on demand runs unused."""
     stop_timeout: Seconds | None = None
     """Seconds between SIGTERM and SIGKILL."""
+    drain_timeout: Seconds | None = None
+    """Seconds that a replaced process has to finish its requests, while nothing waits for its end."""
     limits: Limits = Limits()
     """Resource limits; those that are not given here are those of [tenants]."""
 
@@ -275,7 +283,7 @@ class Settings(Section, frozen=True, kw_only=True, dict=True):  # dict: for cach
         own: PlanSettings = getattr(self.plans, plan)
         said = {
             name: value
-            for name in ("start", "idle_stop", "stop_timeout")
+            for name in ("start", "idle_stop", "stop_timeout", "drain_timeout")
             if (value := getattr(own, name)) is not None
         }
         return structs.replace(self.tenants, **said, limits=own.limits.above(self.tenants.limits))

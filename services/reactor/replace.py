@@ -35,7 +35,7 @@ from services.reactor.state import (
     Waiting,
     Withdrawing,
 )
-from services.reactor.steps import Decision, may_serve_on, step_one, stop, stopping, withdraw
+from services.reactor.steps import Decision, may_serve_on, step_one, stop, withdraw
 from services.reactor.wants import Aim, Shared, aim
 
 
@@ -93,10 +93,13 @@ def _leave(tenant: Tenant, leaving: Leaving, shared: Shared, at: float) -> Decis
     state = leaving.state
     match state:
         case Starting() | Running():
-            told = stopping(tenant, state.run, leaving.reason, shared, at)
+            settings = tenant.wish.settings
+            kill_at = at + shared.defaults_of(settings).drain_timeout_of(settings)
+            told = Stopping(run=state.run, reason=leaving.reason, kill_at=kill_at)
             terminate = Terminate(tenant=tenant.name, process=state.run.process)
             return Decision(_leave_as(tenant, leaving, told), [terminate])
         case Stuck() | Stopping() | Killing():
+            state = _hurried(tenant, state, shared, at)
             one, actions = step_one(structs.replace(tenant, state=state), state, shared, at)
             assert isinstance(one.state, Stopping | Killing)  # noqa: S101  # nothing else comes of these
             return Decision(_leave_as(tenant, leaving, one.state), actions)
@@ -104,6 +107,24 @@ def _leave(tenant: Tenant, leaving: Leaving, shared: Shared, at: float) -> Decis
             return Decision(structs.replace(tenant, leaving=None))
         case _:
             assert_never(state)
+
+
+def _hurried(
+    tenant: Tenant, state: Stuck | Stopping | Killing, shared: Shared, at: float
+) -> Stuck | Stopping | Killing:
+    """Leave less time to a process that leaves when something waits for that."""
+    if not isinstance(state, Stopping) or not _is_waited_for(tenant, shared):
+        return state
+    settings = tenant.wish.settings
+    latest = at + shared.defaults_of(settings).stop_timeout_of(settings)
+    return structs.replace(state, kill_at=min(state.kill_at, latest))
+
+
+def _is_waited_for(tenant: Tenant, shared: Shared) -> bool:
+    """Tell whether the end of the process that leaves holds something up."""
+    goal = aim(tenant, shared)
+    alone = isinstance(goal, Target) and goal.alone
+    return alone or not may_serve_on(goal) or isinstance(tenant.state, Replacing)
 
 
 def _leave_as(tenant: Tenant, leaving: Leaving, state: Stopping | Killing) -> Tenant:

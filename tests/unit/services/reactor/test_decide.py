@@ -25,7 +25,7 @@ from bus.events import (
     UserInvalid,
     UserModified,
 )
-from bus.model import Limits, TenantSettings
+from bus.model import Limits, PackageSettings, TenantSettings
 from bus.settings import RestartSettings, TenantDefaults
 from services.reactor.actions import (
     AnyAction,
@@ -539,9 +539,42 @@ def test_the_old_process_serves_until_the_new_one_does() -> None:
 def test_a_third_process_waits_until_the_first_has_left() -> None:
     case = replacing()
     case.hear(BecameReady(tenant=NAME, process=NEW))
-    assert done(case.hear(RestartRequested(tenant=NAME, by="ann"))) == []
+    assert case.hear(RestartRequested(tenant=NAME, by="ann")) == [WakeAt(tenant=NAME, at=case.at + 10.0)]
     assert done(case.hear(TimeCame(tenant=NAME), 10.0)) == ["Kill", "WakeAt"]
     assert done(case.hear(end_of(OURS, None))) == ["Spawn"]
+
+
+def test_a_replaced_process_has_long_to_finish_while_nothing_waits_for_it() -> None:
+    case = replacing()
+    actions = case.hear(BecameReady(tenant=NAME, process=NEW))
+    assert actions[-1] == WakeAt(tenant=NAME, at=case.at + 60.0)
+    assert done(case.hear(TimeCame(tenant=NAME), 59.0)) == ["WakeAt"]
+    assert done(case.hear(TimeCame(tenant=NAME), 1.0)) == ["Kill", "WakeAt"]
+
+
+def test_a_tenant_has_a_time_to_finish_of_its_own() -> None:
+    case = replacing()
+    case.hear(added(drain_timeout=5.0))
+    actions = case.hear(BecameReady(tenant=NAME, process=NEW))
+    assert actions[-1] == WakeAt(tenant=NAME, at=case.at + 5.0)
+
+
+def test_a_replaced_process_is_hurried_when_its_tenant_is_stopped() -> None:
+    case = replacing()
+    case.hear(BecameReady(tenant=NAME, process=NEW))
+    assert done(case.hear(StopRequested(tenant=NAME, by="ann"), 30.0)) == ["Terminate", "WakeAt"]
+    assert done(case.hear(TimeCame(tenant=NAME), 10.0)) == ["Kill", "Kill", "WakeAt"]
+
+
+def test_a_replaced_process_is_hurried_when_nothing_may_start_beside_it() -> None:
+    case = replacing()
+    case.hear(BecameReady(tenant=NAME, process=NEW))
+    package = structs.replace(release("1.0"), settings=PackageSettings(entry="a:b", overlap=False))
+    releases = {"shop-1.0": Release(seq=2, package=package)}
+    case.shared = structs.replace(case.shared, releases=releases)
+    case.hear(end_of(NEW, 1))
+    assert isinstance(case.tenant.state, Stopping)
+    assert (case.tenant.state.run.process, case.tenant.state.kill_at) == (OURS, case.at + 10.0)
 
 
 def test_a_new_process_that_fails_is_told_of_and_tried_again_after_a_pause() -> None:
