@@ -55,12 +55,9 @@ LONGEST = 600
 
 
 def restart(product: Product, number: int) -> None:
-    subprocess.run(
-        [BUS, "restart", "acme"],
-        env={**os.environ, "TENANTBUS_CONFIG": str(product.config)},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    environ = {**os.environ, "TENANTBUS_CONFIG": str(product.config)}
+    done = subprocess.run([BUS, "restart", "acme"], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"restart {number}: {done.stdout}{done.stderr}"
 
 
 def change_settings(product: Product, number: int) -> None:
@@ -131,6 +128,9 @@ def under_load(front: Front, what: Callable[[Product], None], product: Product, 
     wrk = load(front, script)
     try:
         what(product)
+    except AssertionError:
+        explain(product, front)
+        raise
     finally:
         wrk.send_signal(signal.SIGINT)
         said = wrk.communicate()[0]
