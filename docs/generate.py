@@ -60,7 +60,7 @@ def _decision(file: Path) -> str:
 
 
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
-    "events.md": ("bus/events.py", events),
+    "events.md": ("bus/events/", events),
     "settings.md": ("bus/settings.py and bus/model.py", settings),
     "commands.md": ("cli/", lambda: commands(command)),
     "states.md": ("services/reactor/decide.py", states),
