@@ -4,9 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.settings import Settings
-from services.reactor import environment, identity, orders, probe, tree
+from services.reactor import environment, identity, orders, probe
 from services.reactor.actions import (
     AnyNews,
     BecameReady,
@@ -32,7 +31,8 @@ from services.reactor.doors import Door, Doors
 from services.reactor.forkservers import ForkServers
 from services.reactor.isolation import Isolation
 from services.reactor.link import Link, Message
-from services.reactor.orders import Asked, Places, ProcessFile, RunsAlreadyError
+from services.reactor.orders import Asked, Places, RunsAlreadyError
+from services.reactor.registry import Registry
 from services.reactor.sleepers import Sleepers
 from services.reactor.sockets import ClaimedError, ListeningSockets, SocketError, take_from
 from services.reactor.switches import Switches
@@ -61,23 +61,19 @@ class Forks:
         self._switches = Switches(settings, news)
         self._sleepers = Sleepers(self._sockets, self._parents, news)
         self._asked: dict[str, Asked] = {}
-        self._watched: dict[str, list[Watched]] = {}
+        self._watched = Registry(lambda: [parent.process for parent in self._parents])
         self._found: list[Found] = []
-        self._snapshot: tree.Snapshot | None = None
-        self._shown: dict[str, Process] = {}
-        """Of each tenant, which of its processes others see."""
 
     async def adopt(self) -> list[Found]:
         """Take back what runs and the sockets; what ended meanwhile is told as news right after."""
         self._sockets.read_claims()
         self._isolation.begin()
         await self._parents.find()
-        taken = {watched.places.process for watched in self._all()}
+        taken = {watched.places.process for watched in self._watched}
         for file in self._settings.tenants_dir.glob("*/run/process~*.json"):
             if file not in taken:
                 self._adopt_orphan(file)
-        for tenant in self._watched:
-            self._show_foremost(tenant)
+        self._watched.show_all()
         self._remove_leftovers()
         self._loop.call_soon(self._parents.retire_idle)
         found, self._found = self._found, []
@@ -99,7 +95,7 @@ class Forks:
 
     def switch(self, order: Switch) -> None:
         """Tell a process to use another database; answered by Switched or NotSwitched, or by its end."""
-        watched = self._find_watched(order.process, order.tenant)
+        watched = self._watched.find(order.process, order.tenant)
         if watched:
             self._switches.tell(order, watched.link)
 
@@ -109,7 +105,7 @@ class Forks:
 
     def terminate(self, process: Process, tenant: str) -> None:
         """Send SIGTERM to exactly this process."""
-        watched = self._find_watched(process, tenant)
+        watched = self._watched.find(process, tenant)
         if watched:
             watched.told_to_stop = True
             watched.places.note(stopping_at=page.now())
@@ -119,7 +115,7 @@ class Forks:
 
     def kill(self, process: Process, tenant: str) -> None:
         """End a process and everything that it has started; Ended is told when all of it is gone."""
-        watched = self._find_watched(process, tenant)
+        watched = self._watched.find(process, tenant)
         if watched:
             watched.kill()
         else:
@@ -146,7 +142,7 @@ class Forks:
 
     async def close(self) -> None:
         """Let go: fork servers and tenants run on."""
-        for watched in self._all():
+        for watched in self._watched:
             watched.close()
         for asked in self._asked.values():
             asked.alarm.cancel()
@@ -167,7 +163,7 @@ class Forks:
 
     def _spawn(self, order: Spawn, package: PackageReleased) -> None:
         tenant = order.tenant
-        for watched in self._watched.get(tenant, ()):
+        for watched in self._watched.of(tenant):
             if watched.process != order.beside:
                 raise RunsAlreadyError(f"pid {watched.process.pid} runs already")
         if tenant in self._asked:
@@ -234,8 +230,8 @@ class Forks:
             return
         asked.alarm.cancel()
         watched.group = asked.group
-        self._show_foremost(tenant)
-        self._let_go_elsewhere(tenant)
+        self._watched.show_foremost(tenant)
+        self._leave_former(tenant)
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
         if asked.health:
             self._ask_until_ready(watched, asked.health)
@@ -256,14 +252,14 @@ class Forks:
         self._ready(watched.tenant, watched.process)
 
     def _ready(self, tenant: str, process: Process, *, switches: bool = False) -> None:
-        watched = self._find_watched(process, tenant)
+        watched = self._watched.find(process, tenant)
         if watched and not watched.ready:
             watched.ready = True
-            self._show_foremost(tenant)
+            self._watched.show_foremost(tenant)
             self._news(BecameReady(tenant=tenant, process=process, switches=switches))
 
     def _ended(self, speaker: Link, message: Message) -> None:
-        watched = self._find_watched(_process(message), message["tenant"])
+        watched = self._watched.find(_process(message), message["tenant"])
         if watched:
             watched.end(message["code"], message["signal"])
         else:
@@ -271,19 +267,13 @@ class Forks:
 
     def _over(self, watched: Watched, code: int | None, signal_name: str) -> None:
         tenant = watched.tenant
-        self._watched[tenant].remove(watched)
         if watched.link:
             watched.link.ask("heard", tenant=tenant, pid=watched.process.pid)
         if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
             watched.places.note(exited_at=page.now())
         watched.places.remove()
-        if self._watched[tenant]:
-            self._show_foremost(tenant)
-            self._let_go_elsewhere(tenant)
-        else:
-            del self._watched[tenant]
-            self._shown.pop(tenant, None)
-            watched.places.pid.unlink(missing_ok=True)
+        self._watched.remove(watched)
+        self._leave_former(tenant)
         detail = ""
         if watched.group:
             detail = watched.group.ran_out() if signal_name == "SIGKILL" or code is None else ""
@@ -292,17 +282,11 @@ class Forks:
         self._switches.forget(process)
         self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
 
-    def _let_go_elsewhere(self, tenant: str) -> None:
-        """Have fork servers that a tenant has come from let go of it, once it lives in another one.
-
-        That one has its sockets as well. Who has nobody left is retired.
-        """
-        homes = {watched.link for watched in self._watched[tenant]} - {None}
-        former = [each for each in self._parents if tenant in each.tenants and each not in homes]
-        if homes and former and tenant not in self._asked:
-            for each in former:
-                each.ask("drop", tenant=tenant)
-            self._loop.call_soon(self._parents.retire_idle)
+    def _leave_former(self, tenant: str) -> None:
+        """Have a tenant leave the fork servers that it has no process of any more."""
+        homes = [watched.link for watched in self._watched.of(tenant) if watched.link]
+        if homes and tenant not in self._asked:
+            self._parents.leave(tenant, homes)
 
     def _lost(self, speaker: Link) -> None:
         """A fork server is gone: its tenants go on, and are watched without it."""
@@ -311,7 +295,7 @@ class Forks:
         self._sleepers.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
         why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
-        for watched in list(self._all()):
+        for watched in list(self._watched):
             if watched.link is speaker:
                 watched.lose_parent()
                 if not watched.ready:
@@ -325,7 +309,7 @@ class Forks:
     def _take_back(self, speaker: Link, told: Message, descriptors: list[int]) -> None:
         tenant, process = told["tenant"], _process(told["exit"] or told)
         self._sockets.take_back(tenant, told["port"], descriptors)
-        if not process.pid or self._find_watched(process, tenant):
+        if not process.pid or self._watched.find(process, tenant):
             return
         watched = self._watch(process, Places(self._settings, tenant, told["key"]), speaker)
         self._find(watched, told, ready=told["ready"])
@@ -334,14 +318,12 @@ class Forks:
 
     def _adopt_orphan(self, file: Path) -> None:
         """Take back a tenant whose fork server is gone, if it is what its file says."""
-        try:
-            told = msgspec.json.decode(file.read_bytes(), type=ProcessFile)
-        except (OSError, msgspec.DecodeError):
+        told = orders.read_process_file(file)
+        if told is None:
             return
-        tenant = file.parent.parent.name
+        tenant, process = told.tenant, told.process
         places = Places(self._settings, tenant, told.key)
-        process = Process(pid=told.pid, started=told.started, boot=told.boot)
-        if told.tenant != tenant or places.process != file or self._find_watched(process, tenant):
+        if places.process != file or self._watched.find(process, tenant):
             return
         pidfd = identity.open_pidfd(process)
         if pidfd is None:
@@ -380,7 +362,7 @@ class Forks:
         tenant, pid = watched.tenant, watched.process.pid
 
         def is_it() -> bool:
-            alone = self._watched[tenant] == [watched]
+            alone = list(self._watched.of(tenant)) == [watched]
             return alone or probe.has_accepted(pid, self._sockets.kernel_name(tenant))
 
         watched.ask_until_ready(self._sockets.place(tenant), path, is_it, self._answered)
@@ -388,48 +370,21 @@ class Forks:
     # ------------------------------------------------------------ small things
 
     def _watch(self, process: Process, places: Places, parent: Link | None) -> Watched:
-        watched = Watched(process, places, parent, self._look, self._over)
+        watched = Watched(process, places, parent, self._watched.look, self._over)
         watched.user = partial(self._user_of_only, places.tenant)
-        self._watched.setdefault(places.tenant, []).append(watched)
+        self._watched.add(watched)
         return watched
-
-    def _all(self) -> Iterator[Watched]:
-        return chain.from_iterable(self._watched.values())
 
     def _user_of_only(self, tenant: str) -> int:
         """Tell a tenant's own user while its processes are all one process's; else it proves nothing."""
-        only = len(self._watched.get(tenant, ())) <= 1 and tenant not in self._asked
+        only = len(self._watched.of(tenant)) <= 1 and tenant not in self._asked
         return self._isolation.users.number(tenant) if only else 0
 
-    def _find_watched(self, process: Process, tenant: str) -> Watched | None:
-        return next((each for each in self._watched.get(tenant, ()) if each.process == process), None)
-
-    def _show_foremost(self, tenant: str) -> None:
-        """Let people and the dispatcher see the one of a tenant's processes that counts."""
-        foremost = max(self._watched[tenant], key=lambda each: each.rank)
-        if self._shown.get(tenant) != foremost.process:
-            self._shown[tenant] = foremost.process
-            foremost.places.show(foremost.process.pid)
-
     def _remove_leftovers(self) -> None:
-        """Remove score pages and cgroups of processes that ended while nobody looked."""
-        self._isolation.cgroups.clear({watched.places.name for watched in self._all()})
-        kept = {watched.places.page for watched in self._all()}
-        for file in (self._settings.run_dir / "score").glob(".*~*"):
-            if file not in kept:
-                file.unlink(missing_ok=True)
-
-    def _look(self) -> tree.Snapshot:
-        """Look at what runs: once for all who do so in one turn of the loop."""
-        if self._snapshot is None:
-            known = [each.process.pid for each in self._all()]
-            known += [parent.process.pid for parent in self._parents if parent.process]
-            self._snapshot = tree.Snapshot(known)
-            self._loop.call_soon(self._look_anew)
-        return self._snapshot
-
-    def _look_anew(self) -> None:
-        self._snapshot = None
+        """Remove what is left of processes that ended while nobody looked."""
+        kept = [watched.places for watched in self._watched]
+        self._isolation.cgroups.clear({places.name for places in kept})
+        orders.remove_pages(self._settings, kept)
 
     def _tell_if_gone(self, process: Process, tenant: str) -> None:
         """Whoever asks for the end of what is gone has missed its end."""

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from bus.events import PackageReleased
@@ -96,6 +96,17 @@ class ForkServers:
         """End a fork server that does not answer; what comes of that is told when it is gone."""
         killed = hung is not None and identity.send(hung, signal.SIGKILL)
         log.error("the fork server %s: it %s", why, "is killed" if killed else "cannot be found")
+
+    def leave(self, tenant: str, homes: Collection[Link]) -> None:
+        """Have fork servers that a tenant has come from let go of it, once it lives in others.
+
+        Those have its sockets as well. Who has nobody left is retired.
+        """
+        former = [each for each in self if tenant in each.tenants and each not in homes]
+        for each in former:
+            each.ask("drop", tenant=tenant)
+        if former:
+            asyncio.get_running_loop().call_soon(self.retire_idle)
 
     def retire_idle(self) -> None:
         """Let those end that no tenant has anything from any more: whoever comes gets a new one."""

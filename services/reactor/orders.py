@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -114,6 +116,14 @@ class Places:
         return numbers[slot] if ours else 0
 
 
+def remove_pages(settings: Settings, kept: Iterable[Places]) -> None:
+    """Remove the score pages of all other processes."""
+    pages = {places.page for places in kept}
+    for file in (settings.run_dir / "score").glob(".*~*"):
+        if file not in pages:
+            file.unlink(missing_ok=True)
+
+
 class ProcessFile(msgspec.Struct, frozen=True):
     """tenants/<tenant>/run/process~<key>.json, written by the fork server and never believed alone."""
 
@@ -126,6 +136,19 @@ class ProcessFile(msgspec.Struct, frozen=True):
     port: int
     stamp: str
     key: str
+
+    @property
+    def process(self) -> Process:
+        return Process(pid=self.pid, started=self.started, boot=self.boot)
+
+
+def read_process_file(file: Path) -> ProcessFile | None:
+    """Read a process file; None when it is broken, or says that it belongs elsewhere."""
+    try:
+        told = msgspec.json.decode(file.read_bytes(), type=ProcessFile)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return told if told.tenant == file.parent.parent.name else None
 
 
 class Asked(NamedTuple):

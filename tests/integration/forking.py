@@ -138,10 +138,9 @@ class Stage:
         """End all that runs, and see that nothing of it is left."""
         await self.forks.close()
         await self.begin()
-        for tenant, all_of_it in list(self.forks._watched.items()):
-            for watched in list(all_of_it):
-                self.forks.kill(watched.process, tenant)
-        await eventually_async(lambda: not self.forks._watched)
+        for watched in list(self.forks._watched):
+            self.forks.kill(watched.process, watched.tenant)
+        await eventually_async(lambda: not list(self.forks._watched))
         await self.forks.shut_down()
         await eventually_async(lambda: not self._left())
 
