@@ -14,7 +14,6 @@ BENCHES = (
     "crash",
     "stuck",
     "add",
-    "memory",
     "density",
     "ondemand",
     "moves",
