@@ -76,8 +76,8 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     """Seconds between SIGTERM and SIGKILL."""
     drain_timeout: Positive = 60.0
     """Seconds that a replaced process has to finish its requests, while nothing waits for its end."""
-    parallel_starts: Annotated[int, Meta(ge=1)] = 8
-    """Tenants that may be starting at the same time."""
+    parallel_starts: Annotated[int, Meta(ge=1)] | None = None
+    """Tenants that may be starting at the same time; default: four for each processor that may be used."""
     user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
     """The account that tenants run as when tenantbus runs as root; they are not kept from one another."""
     uid_range: tuple[Uid, Uid] | None = None

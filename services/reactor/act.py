@@ -1,6 +1,7 @@
 """What the reactor does to the world: publishes, starts and ends processes, sets its alarms."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, assert_never
 
@@ -30,6 +31,9 @@ from services.reactor.doors import Door
 from services.reactor.pace import Pace
 from services.reactor.requests import Requests
 from services.reactor.wants import Release
+
+STARTS_PER_PROCESSOR = 4
+"""A start also waits: for its fork server, for its own sockets, for its READY to be heard."""
 
 
 class Parents(Protocol):
@@ -64,7 +68,7 @@ class Act:
         self._hear = hear
         self._loop = asyncio.get_running_loop()
         self.requests = Requests(settings.tenants_dir)
-        self._pace = Pace(settings.tenants.parallel_starts, settings.moves)
+        self._pace = Pace(settings.tenants.parallel_starts or _parallel_starts(), settings.moves)
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._next_place: asyncio.TimerHandle | None = None
         self._causes: dict[str, Cause] = {}
@@ -161,3 +165,8 @@ class Act:
             self._next_place.cancel()
         at = self._pace.look_again_at()
         self._next_place = self._loop.call_at(at, self._start_next) if at else None
+
+
+def _parallel_starts() -> int:
+    """Tell how many starts keep all our processors busy, and leave those who serve their share of them."""
+    return STARTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
