@@ -231,6 +231,10 @@ class MoveSettings(Section, frozen=True, kw_only=True):
     """Seconds that a tenant is held back until the other database has what was last seen of the lost one."""
     confirm_within: Positive = 3.0
     """Seconds that an application has to use another database once it is told; after that it is replaced."""
+    failback_rate: Annotated[float, Meta(ge=0)] = 0.0
+    """Tenants a second that go back to a database with less than its share, free ones first; 0 for none."""
+    failback_after: Positive = 300.0
+    """Seconds that a database must have been UP without a break before anybody goes back to it."""
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

@@ -74,7 +74,7 @@ def drain(*, name: str, json: bool, no_wait: bool, within: float) -> None:
 @click.command(short_help="Use a database again.", epilog=examples("bus db undrain db1"))
 @click.argument("name")
 def undrain(name: str) -> None:
-    """Let tenants come to the database NAME again. Nobody moves for that: it fills as tenants come and go."""
+    """Let tenants come to the database NAME again: it fills as they come and go, or go back if that is on."""
     settings = load_settings()
     meant([name], settings.databases, "database")
 

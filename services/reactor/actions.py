@@ -174,6 +174,14 @@ class Knocked(News, frozen=True, kw_only=True):
     """Somebody waits at the tenant's sockets, after a Listen: said once."""
 
 
+class MayGoBack(News, frozen=True, kw_only=True):
+    """A database that has returned has less than its share: the tenant may leave another one for it."""
+
+    source: str
+    target: str
+    reason: str
+
+
 class Withdrawn(News, frozen=True, kw_only=True):
     """A Spawn or Switch was withdrawn before anybody acted on it."""
 
@@ -191,6 +199,7 @@ AnyNews: TypeAlias = (
     | Ended
     | Found
     | Knocked
+    | MayGoBack
     | Withdrawn
     | TimeCame
 )

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from bus.events import ProcReady
 from services.reactor.actions import AnyAction, Input, OwnEvent, Publish, WakeAt
+from services.reactor.failback import arrive, go_on
 from services.reactor.learn import learn
 from services.reactor.replace import deadline, step
 from services.reactor.say import is_known, say, say_leaving
@@ -24,6 +25,7 @@ def decide(tenant: Tenant, shared: Shared, heard: Input, at: float) -> Decision:
 def settle(tenant: Tenant, shared: Shared, at: float) -> Decision:
     """Bring what is closer to what is wanted, step by step until nothing is left to do now."""
     actions: list[AnyAction] = []
+    tenant = go_on(tenant, shared)
     while True:
         tenant = _announce(tenant, actions)
         before = tenant.state, tenant.leaving
@@ -31,7 +33,7 @@ def settle(tenant: Tenant, shared: Shared, at: float) -> Decision:
         actions += more
         if (tenant.state, tenant.leaving) == before:
             break
-    tenant = _answer(tenant, actions)
+    tenant = _answer(arrive(tenant), actions)
     return Decision(_set_alarm(tenant, shared, actions), actions)
 
 

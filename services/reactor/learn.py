@@ -38,6 +38,7 @@ from services.reactor.actions import (
     Heard,
     Input,
     Knocked,
+    MayGoBack,
     NotSwitched,
     OwnEvent,
     Process,
@@ -99,6 +100,8 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
             return adopt(tenant, heard, at)
         case Knocked():
             return _knocked(tenant)
+        case MayGoBack():  # who does anything else has better things to do
+            return structs.replace(tenant, back=heard) if isinstance(tenant.state, Running) else tenant
         case _:
             assert_never(heard)
 

@@ -109,6 +109,8 @@ class Wanted(NamedTuple):
     """The one that its process uses; "" when it has none."""
     last: str = ""
     """The one that it used last, or is on its way to."""
+    back: str = ""
+    """The one that it may go back to, while that is as good as any; "" for none."""
 
 
 def judge(known: Verdict, seq: int, event: DbVerdict, load: Load) -> Verdict:
@@ -150,6 +152,8 @@ def place(known: Databases, wanted: Wanted) -> str | Full | None:
     """Choose a database; None when none of them can be used."""
     ranks = {name: _rank(known, name) for name in wanted.allowed}
     best = min(ranks.values(), default=UNUSABLE)
+    if ranks.get(wanted.back) == UP and (wanted.back == wanted.last or has_room(known, wanted.back)):
+        return wanted.back
     if wanted.held in ranks and _may_stay(known, wanted.held, best):
         return wanted.held
     if best == UNUSABLE:
@@ -157,7 +161,7 @@ def place(known: Databases, wanted: Wanted) -> str | Full | None:
     if ranks.get(wanted.last) == best:
         return wanted.last
     usable = sorted((name for name in ranks if ranks[name] < UNUSABLE), key=ranks.__getitem__)
-    roomy = [name for name in usable if name == wanted.last or _has_room(known, name)]
+    roomy = [name for name in usable if name == wanted.last or has_room(known, name)]
     if not roomy:
         return Full(usable)
     best = ranks[roomy[0]]
@@ -179,20 +183,26 @@ def _may_stay(known: Databases, held: str, best: int) -> bool:
     return status != "down" and not (leave and best <= DEGRADED)
 
 
-def _has_room(known: Databases, name: str) -> bool:
+def is_up(known: Databases, name: str) -> bool:
+    """Tell whether nothing at all speaks against a database."""
+    return name in known.databases and _rank(known, name) == UP
+
+
+def has_room(known: Databases, name: str) -> bool:
     """Tell whether the connections that were free would do for all that came since, and one more."""
     verdict = known.databases[name]
     if verdict.headroom is None:
         return True
-    came = max(0, _load(known, name).total - verdict.there)
+    came = max(0, load(known, name).total - verdict.there)
     return (came + 1) * known.moves.connections <= verdict.headroom
 
 
 def _load_with_one_more(known: Databases, name: str) -> float:
-    return (_load(known, name).total + 1) / known.weights.get(name, 1.0)
+    return (load(known, name).total + 1) / known.weights.get(name, 1.0)
 
 
-def _load(known: Databases, name: str) -> Load:
+def load(known: Databases, name: str) -> Load:
+    """Tell how many tenants a database has."""
     return known.loads.get(name, Load())
 
 

@@ -74,6 +74,7 @@ class Reactor(Service):
 
     async def stop(self, by: signal.Signals) -> None:
         self._patience.cancel()
+        self.tenants.close()
         if by == signal.SIGINT:
             await self._stop_tenants()
             await self._forks.shut_down()

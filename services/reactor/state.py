@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bus.events import StopRequested
 from bus.model import TenantSettings
-from services.reactor.actions import OwnEvent, Process, Request
+from services.reactor.actions import MayGoBack, OwnEvent, Process, Request
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -337,6 +337,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """True while somebody uses it, or asked for it: matters to a tenant that runs on demand."""
     database: str = ""
     """The one that it used last, and goes back to."""
+    back: MayGoBack | None = None
+    """Where it goes though it could stay; None as soon as it is there, or may not any more."""
     said: OwnEvent | None = None
     """The state that others know of."""
     owes_answer: bool = False

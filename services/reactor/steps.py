@@ -166,7 +166,8 @@ def _move(  # noqa: PLR0913  # as for _rest
     report = hold_back(tenant, target.database, shared, at)
     if isinstance(report, CatchingUp):
         return Decision(_to(tenant, structs.replace(report, again=again)))
-    event = moved(tenant, None, target.database, against(shared, tenant.database), report)
+    reason = _why_there(tenant, tenant.database, target.database, shared)
+    event = moved(tenant, None, target.database, reason, report)
     if beside and not tenant.leaving:
         event = structs.replace(event, serving=beside.pid)
         tenant = structs.replace(tenant, said=event)
@@ -254,10 +255,17 @@ def _why(tenant: Tenant, held: Target, goal: Aim, shared: Shared) -> str:
     if goal.asked != held.asked:
         return tenant.order.oversize or f"restart requested by {tenant.order.words}"
     if goal.database != held.database:
-        return against(shared, held.database)
+        return _why_there(tenant, held.database, goal.database, shared)
     if goal.release != held.release:
         return f"{goal.release} instead of {held.release}"
     return "its settings changed"
+
+
+def _why_there(tenant: Tenant, source: str, target: str, shared: Shared) -> str:
+    """Say in words why one database is left for another."""
+    if tenant.back and tenant.back.target == target:
+        return tenant.back.reason
+    return against(shared, source)
 
 
 def _insist(tenant: Tenant, state: Stopping | Killing, shared: Shared, at: float) -> Decision:

@@ -22,6 +22,7 @@ from services.reactor.actions import (
 from services.reactor.adopt import missed
 from services.reactor.decide import settle
 from services.reactor.doors import door
+from services.reactor.failback import Failback
 from services.reactor.learn import learn
 from services.reactor.state import (
     Asked,
@@ -54,6 +55,8 @@ class Tenants:
         self._inbox: deque[tuple[str, Input | None, int]] = deque()
         self._busy = True
         self._with_process: set[str] = set()
+        self._failback = Failback(shared.moves)
+        self._look_back: asyncio.TimerHandle | None = None
 
     def recall(self, envelope: Envelope) -> None:
         """Believe what was said before we began."""
@@ -82,8 +85,11 @@ class Tenants:
             self._act.requests.keep(tenant.name, tenant.order)
         self.shared = count(self.shared, self.known.values())
         self._busy = False
+        self._failback.note(self.shared, self._loop.time())
         self._settle_all()
         self._act.complete()
+        if self._failback.on:
+            self._send_one_back()
 
     def follow(self, envelope: Envelope) -> None:
         """Act on an event from the bus."""
@@ -102,12 +108,25 @@ class Tenants:
     def change(self, shared: Shared, cause: int = 0) -> None:
         """Act on something that concerns all tenants."""
         self.shared = shared
+        self._failback.note(shared, self._loop.time())
         self._settle_all(cause)
+
+    def close(self) -> None:
+        """Send nobody back any more."""
+        if self._look_back:
+            self._look_back.cancel()
 
     def end(self) -> None:
         """Stop all tenants at once; `none_left` tells when that is done."""
         self.change(structs.replace(self.shared, ending=True))
         self._look_whether_none_is_left()
+
+    def _send_one_back(self) -> None:
+        """Let one tenant go back to a database that has returned, if one should, and look again later."""
+        news = self._failback.take(self.shared, self.known.values(), self._loop.time())
+        if news:
+            self._take(news.tenant, news, self.shared.databases[news.target].seq)
+        self._look_back = self._loop.call_at(self._failback.next_at, self._send_one_back)
 
     def _learn(self, name: str, heard: Input) -> None:
         tenant = self.known.get(name) or Tenant(name=name)

@@ -240,7 +240,9 @@ def _database(tenant: Tenant, shared: Shared, held: Target | None) -> str | Lack
     if settings.databases is None and not shared.databases:
         return ""
     allowed = [name for name in settings.databases or shared.databases if name in shared.databases]
-    chosen = place(shared, Wanted(tenant.name, allowed, held.database if held else "", tenant.database))
+    back = tenant.back.target if tenant.back else ""
+    held_database = held.database if held else ""
+    chosen = place(shared, Wanted(tenant.name, allowed, held_database, tenant.database, back))
     match chosen:
         case str():
             return chosen

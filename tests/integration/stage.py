@@ -94,10 +94,10 @@ def make_app(tenant):
 """
 
 
-def settings_in(directory: Path) -> Settings:
+def settings_in(directory: Path, more: str = "") -> Settings:
     """Write the settings and the application; gives the settings."""
     config = directory / "tenantbus.toml"
-    config.write_text(TOML)
+    config.write_text(TOML + more)
     release = directory / "packages" / "shop" / "1.0"
     release.mkdir(parents=True)
     (release / "shop.py").write_text(APPLICATION)
@@ -213,9 +213,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(directory: Path) -> AsyncIterator[Stage]:
-    """A reactor in this process; when the test is over all its tenants have ended."""
-    settings = settings_in(directory)
+async def stage(directory: Path, more: str = "") -> AsyncIterator[Stage]:
+    """A reactor in this process, with `more` settings; when the test is over all its tenants have ended."""
+    settings = settings_in(directory, more)
     bus = MemoryBus("test")
     stopping: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
     reactor = asyncio.create_task(serve(Reactor(settings, bus.other("reactor")), stopping))

@@ -1,6 +1,7 @@
 """Who moves when databases fail: few, to where there is room, and nobody back and forth."""
 
 from collections import Counter
+from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -19,19 +20,21 @@ from bus.events import (
     UserAdded,
 )
 from bus.model import TenantSettings
+from bus.settings import MoveSettings
 from services.reactor.actions import Spawn, Switch
 from tests.unit.services.reactor.world import World, release
 
 UP, DOWN = "answers", "no answer"
+OFF, ON = MoveSettings(), MoveSettings(failback_rate=1.0)
 
 
 def verdict(database: str, word: str) -> AnyEvent:
     return (DbUp if word == UP else DbDown)(database=database, reason=word)
 
 
-def world_of(tenants: int, *, switching: bool = False) -> World:
+def world_of(tenants: int, *, switching: bool = False, moves: MoveSettings = OFF) -> World:
     """Tenants that run, spread over db1 and db2, which are up."""
-    world = World(switching=switching)
+    world = World(switching=switching, moves=moves)
     world.say(release("1.0"))
     world.say(verdict("db1", UP))
     world.say(verdict("db2", UP))
@@ -140,18 +143,23 @@ def test_one_that_did_not_switch_comes_by_a_token_all_the_same() -> None:
     flaps=st.lists(st.sampled_from([UP, DOWN]), min_size=40, max_size=100),
     tenants=st.integers(1, 5),
     switching=st.booleans(),
+    failback_after=st.sampled_from([0.0, 20.0, 300.0]),
 )
 def test_a_flapping_database_moves_each_tenant_at_most_twice(
-    *, flaps: list[str], tenants: int, switching: bool
+    *, flaps: list[str], tenants: int, switching: bool, failback_after: float
 ) -> None:
-    world = world_of(tenants, switching=switching)
+    on = failback_after > 0
+    moves_ = MoveSettings(failback_rate=1.0, failback_after=failback_after) if on else OFF
+    world = world_of(tenants, switching=switching, moves=moves_)
     for word in flaps:
         world.say(verdict("db1", word))
         world.deliver(0)
         world.settle_down()
         world.wait(3.0)
     world.calm()
-    assert max(moves(world).values(), default=0) <= 2
+    ups = [3.0 * len(list(group)) for word, group in groupby(flaps) if word == UP]
+    returns = sum(up >= failback_after for up in ups) if on else 0  # each is worth one move there, one away
+    assert max(moves(world).values(), default=0) <= 2 + 2 * returns
 
 
 class TestCatchingUp:
@@ -235,3 +243,95 @@ class TestCatchingUp:
         assert spread(world) == {"db2": 1}
         (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
         assert (event.caught_up, event.waited) == ("unknown", 0.0)
+
+
+class TestGoingBack:
+    """Tenants go back one by one, when a database has been up for long."""
+
+    def lost_and_found(self, tenants: int = 20, *, switching: bool = False) -> World:
+        """Everybody is on db2; db1 has just returned."""
+        world = world_of(tenants, switching=switching, moves=ON)
+        hear(world, verdict("db1", DOWN))
+        hear(world, verdict("db1", UP))
+        assert spread(world) == {"db2": tenants}
+        return world
+
+    def pass_time(self, world: World, seconds: int) -> None:
+        for _ in range(seconds):
+            world.wait(1.0)
+            world.settle_down()
+
+    @pytest.mark.parametrize("switching", [False, True])
+    def test_one_each_second_until_both_have_the_same(self, *, switching: bool) -> None:
+        world = self.lost_and_found(switching=switching)
+        pids = {program.process for _, program in world.all()}
+        self.pass_time(world, 299)
+        assert spread(world) == {"db2": 20}
+        self.pass_time(world, 3)
+        assert spread(world) == {"db1": 3, "db2": 17}
+        self.pass_time(world, 60)
+        assert spread(world) == {"db1": 10, "db2": 10}
+        assert moves(world).total() == 20
+        assert ({program.process for _, program in world.all()} == pids) is switching
+
+    @pytest.mark.parametrize("switching", [False, True])
+    def test_what_is_said_of_it(self, *, switching: bool) -> None:
+        world = self.lost_and_found(switching=switching)
+        self.pass_time(world, 301)
+        said = [event for _, event in world.journal if isinstance(event, ProcMoved)]
+        assert (said[-2].source, said[-2].target, said[-2].tenant) == ("db2", "db1", "t0")
+        assert said[-2].reason == "goes back: db1 is up since 300 s, 0 tenants there, 20 here"
+        assert said[-1].reason == "goes back: db1 is up since 301 s, 1 tenant there, 19 here"
+
+    def test_another_outage_begins_it_all_anew(self) -> None:
+        world = self.lost_and_found()
+        self.pass_time(world, 299)
+        hear(world, verdict("db1", DOWN))
+        hear(world, verdict("db1", UP))
+        self.pass_time(world, 299)
+        assert spread(world) == {"db2": 20}
+
+    @pytest.mark.parametrize("switching", [False, True])
+    @pytest.mark.parametrize("database", ["db1", "db2"])
+    def test_who_is_on_the_way_when_one_is_degraded_stays(self, database: str, *, switching: bool) -> None:
+        world = self.lost_and_found(switching=switching)
+        self.pass_time(world, 299)
+        world.wait(1.0)
+        assert world.orders["t0"].database == "db1"
+        hear(world, DbDegraded(database=database, reason="ill", kinds=("slow",), writable=True))
+        hear(world, verdict(database, UP))
+        assert spread(world) == {"db2": 20}
+        assert world.tenants["t0"].back is None
+        assert world.tenants["t0"].database == "db2"
+
+    def test_one_that_dies_before_it_is_told_stays(self) -> None:
+        world = self.lost_and_found(switching=True)
+        self.pass_time(world, 299)
+        world.wait(1.0)
+        world.end("t0", None, "SIGSEGV")
+        world.settle_down()
+        assert spread(world) == {"db2": 20}
+
+    def test_those_that_do_not_start_there_hold_up_the_others(self) -> None:
+        world = self.lost_and_found()
+        self.pass_time(world, 299)
+        for _ in range(60):
+            world.wait(1.0)
+            for name in list(world.orders):
+                world.fail(name)
+            while world.news:
+                world.hear()
+        assert spread(world) == {"db2": 20}
+        assert sum(tenant.back is not None for tenant in world.tenants.values()) == 3
+
+    def test_nobody_is_interrupted_for_that(self) -> None:
+        world = World(moves=ON)
+        world.say(release("1.0", overlap=False))
+        world.say(verdict("db1", UP))
+        for number in range(4):
+            chosen = TenantSettings(package="shop")
+            world.say(UserAdded(tenant=f"t{number}", path="/t", settings=chosen, stamp="1"))
+        world.calm()
+        hear(world, verdict("db2", UP))
+        world.even_out()
+        assert spread(world) == {"db1": 4}

@@ -26,6 +26,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import TenantSettings
+from bus.settings import MoveSettings
 from tests.unit.services.reactor.truth import check
 from tests.unit.services.reactor.world import DATABASES, World, release
 
@@ -153,8 +154,9 @@ SCRIPTS = st.lists(
 )
 
 
-def begun(*, switching: bool) -> World:
-    world = World(switching=switching)
+def begun(*, switching: bool, failback: bool = False) -> World:
+    moves = MoveSettings(failback_rate=1.0, failback_after=20.0) if failback else MoveSettings()
+    world = World(switching=switching, moves=moves)
     world.say(release("1.0"))
     world.say(DbUp(database="db1", reason="answers"))
     world.say(DbUp(database="db2", reason="answers"))
@@ -165,12 +167,14 @@ def begun(*, switching: bool) -> World:
 
 
 @settings(max_examples=400, deadline=None)
-@given(script=SCRIPTS, switching=st.booleans())
-def test_in_the_end_runs_what_is_wanted(script: list[tuple[int, str, int]], *, switching: bool) -> None:
-    world = begun(switching=switching)
+@given(script=SCRIPTS, switching=st.booleans(), failback=st.booleans())
+def test_in_the_end_runs_what_is_wanted(
+    script: list[tuple[int, str, int]], *, switching: bool, failback: bool
+) -> None:
+    world = begun(switching=switching, failback=failback)
     for act, name, n in script:
         ACTS[act](world, name, n)
-    world.calm()
+    world.even_out()
     for name in NAMES:
         check(world, name)
     running = {(name, program.process) for name, program in world.all()}

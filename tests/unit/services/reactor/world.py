@@ -13,6 +13,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import PackageSettings
+from bus.settings import MoveSettings
 from services.reactor.actions import (
     AnyAction,
     AnyNews,
@@ -43,6 +44,7 @@ from services.reactor.actions import (
 )
 from services.reactor.adopt import ALONE, missed
 from services.reactor.decide import settle
+from services.reactor.failback import Failback
 from services.reactor.learn import learn
 from services.reactor.placing import Load, Verdict
 from services.reactor.state import Tenant
@@ -90,12 +92,16 @@ class World:
     forgotten: list[str] = field(default_factory=list)
     surveyed: bool = True
     """False when the journal may not tell of everybody."""
+    moves: MoveSettings = field(default_factory=MoveSettings)
+    failback: Failback = field(init=False)
 
     def __post_init__(self) -> None:
         self.shared = self._shared()
 
     def _shared(self) -> Shared:
-        return Shared(databases={name: Verdict() for name in DATABASES}, surveyed=self.surveyed)
+        self.failback = Failback(self.moves)
+        databases = {name: Verdict() for name in DATABASES}
+        return Shared(databases=databases, surveyed=self.surveyed, moves=self.moves)
 
     # ------------------------------------------------ what others do
 
@@ -116,6 +122,7 @@ class World:
         seq, event = self.on_the_way[index] if keep else self.on_the_way.pop(index)
         if isinstance(event, SharedEvent):
             self.shared = share(self.shared, seq, event)
+            self.failback.note(self.shared, self.now)
             for name in list(self.tenants):
                 self.react(name, None)
         elif isinstance(event, TenantEvent):
@@ -214,6 +221,24 @@ class World:
             if at <= self.now:
                 del self.alarms[name]
                 self.react(name, TimeCame(tenant=name))
+        if self.now >= self.failback.next_at:
+            self.go_back()
+
+    def go_back(self) -> bool:
+        """Let one tenant go back to a database that has returned, if one should."""
+        news = self.failback.take(self.shared, self.tenants.values(), self.now)
+        if news:
+            self.react(news.tenant, news)
+        return news is not None
+
+    def even_out(self) -> None:
+        """Let so much time pass that all have gone back who should."""
+        self.now += self.moves.failback_after
+        for _ in range(200):
+            self.calm()
+            if not self.go_back():
+                return
+        raise AssertionError(f"tenants never come to rest: {self.shared.loads}")
 
     # ------------------------------------------------ the reactor
 
@@ -311,6 +336,7 @@ class World:
             if process:
                 self._learn(name, Ended(tenant=name, process=process, code=None, signal=""))
         self.shared = count(self.shared, self.tenants.values())
+        self.failback.note(self.shared, self.now)
         for name in list(self.tenants):
             self.react(name, None)
 
