@@ -61,7 +61,7 @@ def _decision(file: Path) -> str:
 
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "events.md": ("bus/events/", events),
-    "settings.md": ("bus/settings.py and bus/model.py", settings),
+    "settings.md": ("bus/sections.py and bus/model.py", settings),
     "commands.md": ("cli/", lambda: commands(command)),
     "states.md": ("services/reactor/decide.py", states),
     "adr/README.md": ("the files in docs/adr", decisions),

@@ -22,7 +22,8 @@ from bus.events import (
 )
 from bus.log_reader import Log
 from bus.queue_table import QueueTable
-from bus.settings import CheckSettings, Settings
+from bus.sections import CheckSettings
+from bus.settings import Settings
 from services.base import Service
 from services.dispatcher.answers import Complaint
 from services.dispatcher.brake import BrakeRules

@@ -10,7 +10,7 @@ from itertools import permutations
 
 from msgspec import structs
 
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import MayGoBack
 from services.reactor.placing import Databases, has_room, is_up, load
 from services.reactor.state import Replacing, Running, Tenant

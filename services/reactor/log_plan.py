@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bus.log_files import Mark, Piece
-from bus.settings import LogSettings
+from bus.sections import LogSettings
 
 MB = 1 << 20
 DAY = 86_400.0

@@ -3,7 +3,7 @@
 from heapq import heappop, heappush
 from typing import TypeAlias
 
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import Spawn, Switch
 from services.reactor.bucket import Bucket
 

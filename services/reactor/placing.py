@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never
 from msgspec import Struct
 
 from bus.events import Ailment, DbCaughtUp, DbDegraded, DbDown, DbDrainRequested, DbMisconfigured, DbUp
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import DbVerdict, Drain
 
 Status: TypeAlias = Literal["unknown", "up", "degraded", "behind", "unwritable", "down", "misconfigured"]

@@ -19,7 +19,7 @@ from bus.events import (
     ServiceUp,
 )
 from bus.model import Plan, TenantSettings
-from bus.settings import RestartSettings, TenantDefaults
+from bus.sections import RestartSettings, TenantDefaults
 from services.reactor.actions import DbVerdict, SharedEvent
 from services.reactor.placing import (
     LOST,

@@ -16,7 +16,8 @@ from bus.api import Subscription
 from bus.events import BrakeOff, BrakeOn, Envelope, PackageReleased, ProcReady, ProcRecovered, ProcStuck
 from bus.memory import MemoryBus
 from bus.model import PackageSettings
-from bus.settings import CheckSettings, PathSettings, Settings
+from bus.sections import CheckSettings, PathSettings
+from bus.settings import Settings
 from services.base import serve
 from services.dispatcher.brake import Position
 from services.dispatcher.sense import Pages

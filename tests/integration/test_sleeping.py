@@ -24,7 +24,7 @@ from bus.events import (
     UserDeleted,
 )
 from bus.memory import MemoryBus
-from bus.settings import CheckSettings
+from bus.sections import CheckSettings
 from services.base import serve
 from services.dispatcher.service import Dispatcher
 from tests.harness import DEADLINE, eventually, eventually_async

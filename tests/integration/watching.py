@@ -15,7 +15,8 @@ from msgspec import structs
 from bus.api import Subscription
 from bus.events import AnyEvent, DbCaughtUp, DbDegraded, DbEvent
 from bus.memory import MemoryBus
-from bus.settings import CheckSettings, DatabaseSettings, Settings
+from bus.sections import CheckSettings, DatabaseSettings
+from bus.settings import Settings
 from examples.mariadb import MariaDb
 from services.dbwatch.service import DbWatch
 from tests.harness import DEADLINE

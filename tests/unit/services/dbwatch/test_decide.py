@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from bus.events import DbDegraded, DbDown, DbMisconfigured, DbUp
-from bus.settings import CheckSettings
+from bus.sections import CheckSettings
 from services.dbwatch.decide import (
     REFRESH,
     Action,

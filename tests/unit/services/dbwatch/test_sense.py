@@ -8,7 +8,8 @@ import pytest
 
 from bus.errors import FileError
 from bus.events import DbDown, DbMisconfigured
-from bus.settings import DatabaseSettings, Settings
+from bus.sections import DatabaseSettings
+from bus.settings import Settings
 from services.dbwatch.decide import Outcome
 from services.dbwatch.mysql import MySql
 from services.dbwatch.probe import DownError, MisconfiguredError, Progress

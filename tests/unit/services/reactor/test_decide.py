@@ -26,7 +26,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import Limits, PackageSettings, TenantSettings
-from bus.settings import RestartSettings, TenantDefaults
+from bus.sections import RestartSettings, TenantDefaults
 from services.reactor.actions import (
     AnyAction,
     BecameReady,

@@ -8,7 +8,8 @@ import pytest
 from bus.errors import FileError
 from bus.events import PackageReleased
 from bus.model import Limits, PackageSettings, TenantSettings, parse_size
-from bus.settings import DatabaseSettings, Settings
+from bus.sections import DatabaseSettings
+from bus.settings import Settings
 from services.reactor import environment
 from services.reactor.actions import Spawn
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from bus.model import Plan, TenantSettings
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import MayGoBack, Process
 from services.reactor.failback import Failback, choose
 from services.reactor.placing import Databases, Drained, Load, Status, Verdict

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.log_files import Mark, Piece
-from bus.settings import LogSettings
+from bus.sections import LogSettings
 from services.reactor import log_plan
 from services.reactor.log_plan import MB, Holding, Limits, plan
 

@@ -20,7 +20,7 @@ from bus.events import (
     UserAdded,
 )
 from bus.model import TenantSettings
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import Spawn, Switch
 from tests.unit.services.reactor.world import World, release
 

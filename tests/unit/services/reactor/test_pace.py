@@ -1,7 +1,7 @@
 """Whose start comes next."""
 
 from bus.model import Plan, TenantSettings
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import Process, Spawn, Switch
 from services.reactor.pace import SLOT, Pace
 

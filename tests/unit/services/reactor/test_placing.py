@@ -14,7 +14,7 @@ from bus.events import (
     DbUndrainRequested,
     DbUp,
 )
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import DbVerdict
 from services.reactor.placing import (
     Databases,

@@ -15,7 +15,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import PackageSettings, TenantSettings
-from bus.settings import TenantDefaults
+from bus.sections import TenantDefaults
 from services.reactor.actions import (
     AnyAction,
     BecameReady,

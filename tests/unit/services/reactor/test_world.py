@@ -26,7 +26,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import TenantSettings
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from tests.unit.services.reactor.truth import check
 from tests.unit.services.reactor.world import DATABASES, World, release
 

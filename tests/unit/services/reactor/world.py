@@ -13,7 +13,7 @@ from bus.events import (
     UserModified,
 )
 from bus.model import PackageSettings
-from bus.settings import MoveSettings
+from bus.sections import MoveSettings
 from services.reactor.actions import (
     AnyAction,
     AnyNews,
