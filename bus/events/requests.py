@@ -64,7 +64,7 @@ class DbDrainRequested(DrainEvent, frozen=True, kw_only=True):
 
 
 class DbUndrainRequested(DrainEvent, frozen=True, kw_only=True):
-    """Somebody wants a database to be used again; nobody moves for that."""
+    """Somebody wants a database to be used again; nobody moves for that but by `failback_rate`."""
 
 
 Asked: TypeAlias = (
