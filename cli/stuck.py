@@ -20,4 +20,5 @@ def excerpt(file: Path) -> list[str]:
         return [f"Evidence: {file} ({error.reason})"]
     after = lines[lines.index(STACK) + 1 :] if STACK in lines else []
     stack = islice(takewhile(lambda line: not line.startswith("---"), after), LINES)
-    return [f"Evidence: {file}", *(f"    {plain(line)}" for line in stack)]
+    shown = [f"    {plain(line)}" for line in stack if line]
+    return [f"Evidence: {file}", *(["  Stack of every thread:", *shown] if shown else [])]
