@@ -17,7 +17,7 @@ PORTS = 4
 """Of each node: of the server, of the cluster, for incremental and for full state transfers."""
 
 FAST = (
-    "evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT3S"
+    "evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S"
     ";evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.3S"
 )
 """How soon the nodes believe that one of them is gone; 5 s by default."""
