@@ -9,15 +9,18 @@ from pathlib import Path
 import psutil
 import pymysql
 
+from bus.events import DbUp
 from examples.mariadb import SYSTEM_USER, MariaDb
 from tests.harness import eventually, free_ports, short_directory
+from tests.integration.conftest import PASSWORD
+from tests.integration.watching import Scene, url
 
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 PORTS = 4
 """Of each node: of the server, of the cluster, for incremental and for full state transfers."""
 
 FAST = (
-    "evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S"
+    "evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT3S"
     ";evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.3S"
 )
 """How soon the nodes believe that one of them is gone; 5 s by default."""
@@ -85,6 +88,11 @@ def synced(node: MariaDb) -> bool:
     return status(node, "wsrep_local_state_comment") == "Synced" and status(node, "wsrep_ready") == "ON"
 
 
+def is_one_of(node: MariaDb, count: int) -> bool:
+    """Tell whether a node serves in a cluster of so many; a dead one that comes back too early splits it."""
+    return synced(node) and status(node, "wsrep_cluster_size") == str(count)
+
+
 def status(node: MariaDb, name: str) -> str:
     try:
         ((_, value),) = node.sql(f"SHOW STATUS LIKE '{name}'")
@@ -109,6 +117,29 @@ def cluster() -> Iterator[Cluster]:
         one = Cluster(directory)
         try:
             one.begin()
+            one.nodes[0].sql("CREATE DATABASE shop")
+            grant = f"GRANT ALL ON shop.* TO shop@'%' IDENTIFIED BY '{PASSWORD}'"
+            one.nodes[0].sql(grant, "GRANT SLAVE MONITOR ON *.* TO shop@'%'")
             yield one
         finally:
             one.end()
+
+
+NAMES = ("db1", "db2", "db3")
+
+
+def scene_of(nodes: list[MariaDb], tmp_path: Path) -> Scene:
+    return Scene(tmp_path, **dict(zip(NAMES, map(url, nodes), strict=True))).at_ease()
+
+
+async def all_up(scene: Scene) -> None:
+    for _ in NAMES:
+        event = (await anext(scene.events)).event
+        assert isinstance(event, DbUp), event
+        assert event.galera == "Primary, Synced, 3 nodes"
+
+
+async def are_up(scene: Scene) -> bool:
+    """Tell whether all are up by what was said of them last, in whatever order."""
+    newest = {event.subject: event for event in await scene.told()}
+    return all(isinstance(newest[name], DbUp) for name in NAMES)

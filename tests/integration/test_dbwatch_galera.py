@@ -5,19 +5,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bus.events import DbDegraded, DbDown, DbUp
 from examples.mariadb import MariaDb
 from tests.harness import eventually, eventually_async
-from tests.integration.conftest import PASSWORD
-from tests.integration.galera import PROVIDER, Cluster, cluster, launch_empty, receiver, synced
+from tests.integration.galera import PROVIDER, Cluster, all_up, are_up, cluster, scene_of, synced
 from tests.integration.watching import Scene, frozen, run, url
 
 pytestmark = [pytest.mark.usefixtures("watched"), pytest.mark.timeout(120)]
-
-NAMES = ("db1", "db2", "db3")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +21,6 @@ def running() -> Iterator[Cluster]:
     if not (MariaDb.available() and PROVIDER.exists() and shutil.which("rsync")) and "CI" not in os.environ:
         pytest.skip("no Galera on this machine")
     with cluster() as one:
-        one.nodes[0].sql("CREATE DATABASE shop")
-        grant = f"GRANT ALL ON shop.* TO shop@'%' IDENTIFIED BY '{PASSWORD}'"
-        one.nodes[0].sql(grant, "GRANT SLAVE MONITOR ON *.* TO shop@'%'")
         yield one
 
 
@@ -36,17 +29,6 @@ def nodes(running: Cluster) -> list[MariaDb]:
     for node in running.nodes:
         eventually(lambda node=node: synced(node))  # type: ignore[misc]
     return running.nodes
-
-
-def scene_of(nodes: list[MariaDb], tmp_path: Path) -> Scene:
-    return Scene(tmp_path, **dict(zip(NAMES, map(url, nodes), strict=True))).at_ease()
-
-
-async def all_up(scene: Scene) -> None:
-    for _ in NAMES:
-        event = (await anext(scene.events)).event
-        assert isinstance(event, DbUp), event
-        assert event.galera == "Primary, Synced, 3 nodes"
 
 
 def test_node_that_says_that_it_is_a_donor(nodes: list[MariaDb], tmp_path: Path) -> None:
@@ -96,49 +78,3 @@ def test_node_without_a_majority(nodes: list[MariaDb], tmp_path: Path) -> None:
             await eventually_async(lambda: are_up(scene))
 
     run(scenario())
-
-
-def test_node_that_is_lost_comes_back_and_another_one_feeds_it(nodes: list[MariaDb], tmp_path: Path) -> None:
-    async def scenario() -> None:
-        scene = scene_of(nodes, tmp_path)
-        lost = nodes[2]
-        async with scene.dbwatch():
-            await all_up(scene)
-            lost.kill()
-            scene.mark()
-            await scene.verdict(DbDown, database="db3")
-            for name in ("db1", "db2"):
-                await eventually_async(lambda name=name: has_all(scene, name))  # type: ignore[misc]
-            shutil.rmtree(lost.data)
-            lost.options = (*lost.options, "--wsrep-sst-donor=n1,")
-            launch_empty(lost)
-            transfer = await eventually_async(lambda: held(lost))
-            scene.mark()
-            ill = await scene.verdict(DbDegraded, "donor")
-            assert "Donor/Desynced" in ill.reason
-            assert transfer is not None
-            transfer.resume()
-            await eventually_async(lambda: are_up(scene))
-
-    run(scenario())
-
-
-async def are_up(scene: Scene) -> bool:
-    """Tell whether all are up by what was said of them last, in whatever order."""
-    newest = {event.subject: event for event in await scene.told()}
-    return all(isinstance(newest[name], DbUp) for name in NAMES)
-
-
-async def has_all(scene: Scene, name: str) -> bool:
-    """Tell whether dbwatch has said that a node has everything that db3 had."""
-    return (await scene.caught_up("db3", name))[-1:] == [True]
-
-
-def held(node: MariaDb) -> psutil.Process | None:
-    """Stop the transfer to a node before it ends."""
-    try:
-        process = receiver(node)
-        process.suspend()
-    except (LookupError, psutil.NoSuchProcess):
-        return None
-    return process
