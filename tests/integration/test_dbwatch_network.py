@@ -1,5 +1,6 @@
 """dbwatch and a server at the other end of a network in which packets are dropped and rejected."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("watched")
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Namespace]:
-    if not MariaDb.available():
+    if not MariaDb.available() and "CI" not in os.environ:
         pytest.skip("no mariadbd on this machine")
     with namespace() as one:
         yield one
