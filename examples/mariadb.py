@@ -194,6 +194,7 @@ class MariaDb:
             unix_socket=str(self.socket),
             user=_me(),
             autocommit=True,
+            ssl_disabled=True,
             connect_timeout=5,
             read_timeout=10,
             write_timeout=10,

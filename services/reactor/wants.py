@@ -240,18 +240,20 @@ def _database(tenant: Tenant, shared: Shared, held: Target | None) -> str | Lack
     if settings.databases is None and not shared.databases:
         return ""
     allowed = [name for name in settings.databases or shared.databases if name in shared.databases]
+    unheard = [name for name in allowed if shared.databases[name].status == "unknown" and shared.patient]
     back = tenant.back.target if tenant.back else ""
     held_database = held.database if held else ""
     chosen = place(shared, Wanted(tenant.name, allowed, held_database, tenant.database, back))
     match chosen:
+        case str() if unheard and not tenant.database:  # or all would go to the one that is heard of first
+            return Lacking(reason=against(shared, unheard[0]), quiet=True)
         case str():
             return chosen
         case Full():
             names = " and ".join(chosen.names)
             return Lacking(reason=f"no connections left in database {names}", quiet=False, kept=True)
         case None:
-            unknown = any(shared.databases[name].status == "unknown" for name in allowed)
-            return Lacking(reason=_lack(settings, shared), quiet=shared.patient and unknown)
+            return Lacking(reason=_lack(settings, shared), quiet=bool(unheard))
         case _:
             assert_never(chosen)
 

@@ -162,3 +162,13 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert not lacking(tenant(), among).quiet
     assert lacking(tenant(), structs.replace(among, patient=True)).quiet
     assert not lacking(tenant(databases=("db1",)), structs.replace(among, patient=True)).quiet
+
+
+def test_who_has_no_database_yet_chooses_when_all_have_been_heard_of() -> None:
+    one = shared(release("1.0"), UP2, databases=BOTH)
+    begun = structs.replace(one, patient=True)
+    assert lacking(tenant(), begun).quiet
+    assert chosen(tenant(databases=("db2",)), begun).database == "db2"
+    assert chosen(structs.replace(tenant(), database="db2"), begun).database == "db2"
+    assert chosen(tenant(), one).database == "db2"
+    assert chosen(tenant(), share(begun, 9, DOWN1)).database == "db2"
