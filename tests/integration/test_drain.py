@@ -72,10 +72,10 @@ def test_who_may_use_no_other_database_stays_and_is_named(short_dir: Path) -> No
 def test_who_finds_no_room_stays_until_there_is_some(short_dir: Path) -> None:
     async def scene(one: Theatre, stage: Stage) -> None:
         stage.release()
+        stage.bus.publish(DbUp(database="db2", reason="answers", headroom=0))
         stage.up("db1")
         stage.add("acme")
-        await stage.said(ProcReady, "acme")
-        stage.bus.publish(DbUp(database="db2", reason="answers", headroom=0))
+        await stage.said(ProcReady, "acme", database="db1")
         code, output, _ = await command(stage, "db", "drain", "db1", "--timeout", "1", "--json")
         (row,) = json.loads(output)
         assert (code, row["tenant"], row["state"]) == (1, "acme", "STAYS")

@@ -21,6 +21,7 @@ def play(directory: Path, scene: Callable[[Stage], Awaitable[None]]) -> None:
 async def begin(one: Stage, mood: str) -> int:
     """Have acme on db1, with db2 to go to; gives its pid."""
     one.release()
+    one.down("db2")
     one.up("db1")
     one.add("acme", mood=mood)
     await one.said(ProcReady, "acme")
@@ -92,5 +93,21 @@ def test_a_move_says_whether_anything_may_be_missing(
         _, moved = await one.said(ProcMoved, "acme", seq)
         assert (moved.caught_up, moved.waited >= 2.0) == (answer, caught_up is False)
         await one.said(ProcReady, "acme", seq, database="db2")
+
+    play(short_dir, scene)
+
+
+def test_when_all_begin_at_once_not_all_go_to_the_database_that_is_heard_of_first(short_dir: Path) -> None:
+    async def scene(one: Stage) -> None:
+        names = [f"tenant-{number}" for number in range(8)]
+        one.release()
+        one.up("db2")
+        for name in names:
+            one.add(name)
+        one.add("db2s", databases=("db2",))
+        await one.said(ProcReady, "db2s")
+        one.up("db1")
+        used = [(await one.said(ProcReady, name))[1].database for name in names]
+        assert used.count("db1") in {4, 5}
 
     play(short_dir, scene)
