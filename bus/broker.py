@@ -1,7 +1,7 @@
 """The broker: journal first, then acknowledge, then publish; it never acts (ADR-0001).
 
-One thread. Each round takes what has come, writes it as one batch, acknowledges it, sends it to the
-subscribers, and answers the questions that came along.
+One thread, but for `checkpoints`. Each round takes what has come, writes it as one batch, acknowledges it,
+sends it to the subscribers, and answers the questions that came along.
 """
 
 import logging

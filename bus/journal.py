@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from bus.api import matches
+from bus.checkpoints import Checkpoints, checkpoint
 from bus.events import BY_TYPE, RequestEvent
 from bus.wire import Newest, Page, Record
 
@@ -15,6 +16,10 @@ APPLICATION = 0x74_62_75_73  # "tbus"
 SCHEMA = 1
 FORCED = frozenset(name for name, event in BY_TYPE.items() if event.speaker == RequestEvent.speaker)
 """What a power cut must not take back once it was acknowledged: nobody but a person can say it again."""
+PAGES = 5
+"""Pages that one event alone changes; of many together ten fit on one."""
+VACUUM = 1_000
+"""Pages given back in one step of forgetting, at most."""
 SCAN = 20_000
 """Rows that one page of a replay looks at, at most."""
 
@@ -77,6 +82,7 @@ class Journal:
                 instance: (number, n)
                 for number, instance, n in self._db.execute("SELECT id, instance, n FROM publishers")
             }
+            self._checkpoints = Checkpoints(file)
         except BaseException:
             self._db.close()
             raise
@@ -89,7 +95,7 @@ class Journal:
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("PRAGMA wal_autocheckpoint = 1000")  # pages; each one is a wait of some milliseconds
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")  # Checkpoints does it
         if not self._number("SELECT count(*) FROM sqlite_schema"):
             self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT")
         found = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
@@ -102,6 +108,7 @@ class Journal:
 
     def close(self) -> None:
         self._db.close()
+        self._checkpoints.close()
 
     # ------------------------------------------------------------ writing
 
@@ -126,6 +133,7 @@ class Journal:
             )
         self._publishers = publishers
         self.head = records[-1].seq
+        self._checkpoints.written(PAGES + len(records) // 10, self._db)
 
     def _note_publishers(self, records: Sequence[Record], publishers: dict[str, tuple[int, int]]) -> None:
         for instance, (n, time) in {r.instance: (r.n, r.time) for r in records}.items():
@@ -144,6 +152,10 @@ class Journal:
                 "INSERT INTO cursors VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
                 cursors.items(),
             )
+
+    def make_room(self) -> None:
+        """Let the log begin anew with the next commit, if that can be: on a full disk it cannot grow."""
+        checkpoint(self._db)
 
     @contextmanager
     def _forced(self, wanted: bool) -> Iterator[None]:  # noqa: FBT001
@@ -247,7 +259,9 @@ class Journal:
                     " AND seq NOT IN (SELECT seq FROM latest WHERE seq > ? AND seq <= ?)",
                     (self._swept, old[-1], self._swept, old[-1]),
                 )
-            self._db.executescript("PRAGMA incremental_vacuum(1000)")  # execute() would free one page only
+            # executescript, since execute() would free one page only
+            self._db.executescript(f"PRAGMA incremental_vacuum({VACUUM})")
+            self._checkpoints.written(VACUUM, self._db)
         more = len(old) == step
         self._swept = old[-1] if more else 0
         return more

@@ -128,6 +128,7 @@ class Ledger:
             return
         try:
             journal = self._journal = self._journal or Journal(self._file)
+            journal.make_room()
             journal.append([record for record in tail.records if record.seq > journal.head])  # not again
             journal.commit(tail.cursors)
         except FAILURES as error:

@@ -1,12 +1,15 @@
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bus import checkpoints
 from bus import journal as journal_module
 from bus.journal import ForeignJournalError, Journal
 from bus.wire import Record
+from tests.harness import DEADLINE
 
 
 @pytest.fixture
@@ -161,3 +164,19 @@ def test_another_kind_of_database_is_not_touched(file: Path) -> None:
     other.close()
     with pytest.raises(ForeignJournalError):
         Journal(file)
+
+
+def test_what_is_written_comes_to_its_place_and_the_log_does_not_grow_for_ever(
+    journal: Journal, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LONG", 3 * checkpoints.EVERY)
+    log = file.with_name("journal.db-wal")
+    seq, begun, end = 0, set[bytes](), time.monotonic() + DEADLINE
+    while len(begun) < 3:  # without a break, so that the thread alone can never finish
+        assert time.monotonic() < end
+        seq += 1
+        journal.append([record(seq)])
+        with log.open("rb") as header:
+            begun.add(header.read(32)[16:24])  # salt-1 and salt-2, new each time the log begins anew
+    assert log.stat().st_size < 40 * checkpoints.EVERY * 4096
+    assert [journal.seq_of("p", n) for n in (1, seq)] == [1, seq]
