@@ -4,10 +4,9 @@ import gc
 import os
 import signal
 import socket
-from importlib.metadata import version
 from types import FrameType
 
-from bus import daemon, sdnotify
+from bus import __version__, daemon, sdnotify
 from bus.broker import Broker
 from bus.events import ServiceDown, ServiceUp
 
@@ -27,7 +26,7 @@ def main() -> None:
         signal.signal(number, stop)
     broker = Broker(settings)
     broker.wake_on(woken.fileno())
-    broker.say(ServiceUp(service="broker", pid=os.getpid(), version=version("tenantbus")))
+    broker.say(ServiceUp(service="broker", pid=os.getpid(), version=__version__))
     broker.round()
     gc.freeze()  # what is here now stays: collections need not walk it again, and rounds wait less
     sdnotify.send("READY=1")

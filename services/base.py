@@ -6,10 +6,9 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from importlib.metadata import version
 from typing import Any, ClassVar, TypeVar
 
-from bus import daemon, sdnotify
+from bus import __version__, daemon, sdnotify
 from bus.api import Bus, Subscription
 from bus.client import connect
 from bus.events import ServiceDown, ServiceUp
@@ -55,7 +54,7 @@ async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") ->
     journal = await _unless_stopped(_begin(service), stopping)
     if journal is None:
         return
-    service.bus.publish(ServiceUp(service=service.name, pid=os.getpid(), version=version("tenantbus")))
+    service.bus.publish(ServiceUp(service=service.name, pid=os.getpid(), version=__version__))
     sdnotify.send("READY=1")
     tasks: list[asyncio.Task[None]] = [
         asyncio.create_task(service.run()),
