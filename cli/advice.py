@@ -4,12 +4,20 @@ from cli.span import duration
 from cli.view import TenantRow
 
 
-def advise(row: TenantRow, retry_in: float, log: str, *, invalid: bool = False) -> list[str]:
+def advise(
+    row: TenantRow, retry_in: float, log: str, *, invalid: bool = False, held: bool = False
+) -> list[str]:
     """Give the lines that follow the chain of causes; `retry_in` in seconds, `log` names its directory.
 
-    `invalid` tells that its newest settings cannot be used.
+    `invalid` tells that its newest settings cannot be used, `held` that it was among those that did not work
+    when the brake came on.
     """
     match row.state:
+        case "RUNNING" if held:
+            return [
+                "It was one of many that did not work at once: the brake is on, they are ended one by one.",
+                "`bus dispatcher` shows whom it suspects still; `bus dispatcher --release` ends all of them.",
+            ]
         case "RUNNING" if invalid:
             return ["It serves, on its last good settings, until that is corrected."]
         case "RUNNING" | "STARTING" | "STOPPING" | "EXITED" | "STUCK":

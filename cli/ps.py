@@ -1,14 +1,17 @@
 """`bus ps`: the tenants, each with its state and why."""
 
 import sys
+import time
 
 import click
 
+from bus.api import Bus
+from bus.events import BrakeOn
 from cli import view
 from cli.helptext import examples
-from cli.render import show
+from cli.render import coloured, moment, paint, plain, show
 from cli.session import load_settings, meant, on_bus
-from cli.world import tenants
+from cli.world import brake, tenants
 
 
 @click.command(
@@ -28,7 +31,11 @@ def ps(names: tuple[str, ...], *, json: bool) -> None:
     SLEEPING (on demand).
     SINCE is when that began; RESTARTS counts the starts that nobody asked for.
     """
-    rows = on_bus(load_settings(), tenants)
+
+    async def look(bus: Bus) -> tuple[list[view.TenantRow], tuple[float, BrakeOn] | None]:
+        return await tenants(bus), await brake(bus)
+
+    rows, braked = on_bus(load_settings(), look)
     if names:
         wanted = meant(names, [row.tenant for row in rows], "tenant")
         rows = [row for row in rows if row.tenant in wanted]
@@ -36,3 +43,7 @@ def ps(names: tuple[str, ...], *, json: bool) -> None:
         print("no tenants yet: a directory with a tenant.toml is one", file=sys.stderr)
         return
     show(view.TenantRow._fields, rows, json=json)
+    if braked and not json:
+        since, brake_on = braked
+        words = f"brake on since {moment(since, time.time())}: {plain(brake_on.reason)}"
+        print(paint(words, "red", on=coloured(sys.stderr)), "See `bus dispatcher`.", file=sys.stderr)

@@ -15,7 +15,7 @@ from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
 from cli.session import load_settings, meant, on_bus
 from cli.stuck import excerpt
 from cli.tail import show_line
-from cli.world import tenants
+from cli.world import brake, tenants
 
 LONGEST = 100
 """Events of a chain that are shown, at most."""
@@ -34,16 +34,17 @@ def why(tenant: str, *, json: bool) -> None:
     """
     settings = load_settings()
 
-    async def look(bus: Bus) -> tuple[view.TenantRow, list[Envelope]]:
+    async def look(bus: Bus) -> tuple[view.TenantRow, list[Envelope], bool]:
         rows = {row.tenant: row for row in await tenants(bus)}
         row = rows[meant([tenant], rows, "tenant")[0]]
-        return row, await chain(bus, row.tenant)
+        braked = await brake(bus)
+        return row, await chain(bus, row.tenant), braked is not None and row.tenant in braked[1].tenants
 
-    row, causes = on_bus(settings, look)
+    row, causes, held = on_bus(settings, look)
     if json:
         print("[" + ",\n ".join(map(event_json, causes)) + "]")
         return
-    tell(row, causes, str(settings.tenants_dir / row.tenant / "log"))
+    tell(row, causes, str(settings.tenants_dir / row.tenant / "log"), held=held)
 
 
 async def chain(bus: Bus, tenant: str) -> list[Envelope]:
@@ -64,7 +65,7 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     return sorted(found + wrong, key=lambda envelope: envelope.seq)
 
 
-def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
+def tell(row: view.TenantRow, causes: list[Envelope], log: str, *, held: bool) -> None:
     show = show_line(dates=True)
     for envelope in causes:
         show(envelope)
@@ -74,7 +75,7 @@ def tell(row: view.TenantRow, causes: list[Envelope], log: str) -> None:
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
     print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
     invalid = any(isinstance(envelope.event, UserInvalid) for envelope in causes)
-    for line in (*_evidence(causes), *advise(row, _retry_in(causes), log, invalid=invalid)):
+    for line in (*_evidence(causes), *advise(row, _retry_in(causes), log, invalid=invalid, held=held)):
         print(line)
 
 

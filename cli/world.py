@@ -3,6 +3,7 @@
 import time
 
 from bus.api import Bus
+from bus.events import BrakeOn
 from cli import view
 
 SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
@@ -13,6 +14,14 @@ async def tenants(bus: Bus) -> list[view.TenantRow]:
     asked = ("USER_*", "PROC_*", "PROC_STARTED", "PROC_READY")
     present = view.Present(*[(await bus.latest(pattern)).events for pattern in asked])
     return view.tenants(present, time.time())
+
+
+async def brake(bus: Bus) -> tuple[float, BrakeOn] | None:
+    """Tell when the brake came on, and what was said then; None when it is not on."""
+    for newest in (await bus.latest("BRAKE_*")).events:
+        if isinstance(newest.event, BrakeOn):
+            return newest.time, newest.event
+    return None
 
 
 async def services(bus: Bus) -> list[view.ServiceRow]:

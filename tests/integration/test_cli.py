@@ -19,6 +19,8 @@ from bus.api import Bus
 from bus.client import connect
 from bus.events import (
     AnyEvent,
+    BrakeOff,
+    BrakeOn,
     DbUp,
     ProcBackoff,
     ProcReady,
@@ -134,6 +136,17 @@ def test_it_imports_no_more_than_it_needs(place: Path, arguments: str, unwanted:
 
 
 # ---------------------------------------------------------------- what it shows
+
+
+def test_the_brake_is_seen_where_one_looks_first(settings: Settings, broker: Program) -> None:
+    brake = BrakeOn(count=1, tenants=("acme",), reason="1 of 1 tenants")
+    say(settings, *ACME, (brake, 0))
+    assert "brake on since" in run("ps", cwd=settings.root).stderr
+    assert not run("ps", "--json", cwd=settings.root).stderr
+    assert "the brake is on" in bus("why", "acme", cwd=settings.root)
+    say(settings, (BrakeOff(reason="few are"), 0))
+    assert not run("ps", cwd=settings.root).stderr
+    assert "the brake is on" not in bus("why", "acme", cwd=settings.root)
 
 
 def test_the_present(settings: Settings, broker: Program) -> None:

@@ -44,3 +44,8 @@ def test_what_cannot_be_replaced_serves_on() -> None:
 def test_what_runs_on_old_settings_says_so() -> None:
     row = TenantRow("acme", "RUNNING", None, None, None, None, None, 0, "tenant.toml:3: plan: no")
     assert "last good settings" in " ".join(advise(row, 0.0, "/t/acme/log", invalid=True))
+
+
+def test_whom_the_brake_holds_is_not_said_to_serve() -> None:
+    row = TenantRow("acme", "RUNNING", None, None, None, None, None, 0, "")
+    assert "`bus dispatcher --release`" in " ".join(advise(row, 0.0, "/t/acme/log", held=True))
