@@ -81,7 +81,7 @@ $(SERVICES:%=restart-%): restart-%: $(VENV)/installed
 	@$(BIN)/bus service restart $*
 
 servers: ## install the real servers that tests use (Debian packages; needs root)
-	@scripts/install-servers mariadb-server galera-4 rsync iproute2 nftables nginx-light wrk
+	@scripts/install-servers mariadb-server galera-4 rsync iproute2 nftables nginx-light wrk systemd
 
 upgrade: $(VENV)/installed ## renew constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'

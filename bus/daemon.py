@@ -61,6 +61,13 @@ def give_up(name: str, error: Exception) -> NoReturn:
     raise SystemExit(EXIT_NEVER)
 
 
+def end_by(number: signal.Signals) -> NoReturn:
+    """End as whom this signal has killed: who sees it should not start us again (systemd, the shell)."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    raise AssertionError(number)
+
+
 def die_with_parent() -> None:
     """Get SIGTERM when the `bus up` that started us ends, however it ends."""
     parent = os.environ.pop(PARENT_VARIABLE, "")

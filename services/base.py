@@ -92,10 +92,12 @@ async def _end_on_reset(journal: Subscription) -> None:
 def main(service_class: type[Service]) -> None:
     """Be one service until told to stop: the whole of `python -m services.<name>`."""
     settings = daemon.begin(service_class.name)
-    asyncio.run(_main(service_class, settings))
+    if asyncio.run(_main(service_class, settings)) == signal.SIGINT:
+        daemon.end_by(signal.SIGINT)
 
 
-async def _main(service_class: type[Service], settings: Settings) -> None:
+async def _main(service_class: type[Service], settings: Settings) -> signal.Signals:
+    """Give the signal that told us to stop."""
     stopping: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
 
     def stop(by: signal.Signals) -> None:
@@ -106,7 +108,7 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     bus = await _unless_stopped(connect(settings, source=service_class.name), stopping)
     if bus is None:
-        return
+        return stopping.result()  # else there would be a bus
     try:
         await serve(service_class(settings, bus), stopping)
     except JournalLostError:
@@ -114,6 +116,7 @@ async def _main(service_class: type[Service], settings: Settings) -> None:
         raise SystemExit(1) from None
     finally:
         await bus.close()
+    return stopping.result() if stopping.done() else signal.SIGTERM
 
 
 async def _unless_stopped(

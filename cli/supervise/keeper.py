@@ -50,6 +50,8 @@ class Keeper:
         self._spawn = spawn
         self._news = news
         self._life: Life | None = None
+        self._by = signal.SIGTERM
+        """What it was asked to end by."""
         self._wanted = asyncio.Event()
         self._hurry = asyncio.Event()
         self._change = asyncio.Event()
@@ -74,6 +76,7 @@ class Keeper:
             self._set("STOPPED", reason=BY_HAND)
             return self.row
         self._set("STOPPING", pid=self._life.pid)
+        self._by = by
         self._life.signal(by)
         try:
             async with asyncio.timeout(within):
@@ -119,6 +122,8 @@ class Keeper:
         life.ready.add_done_callback(self._become_ready)
         code = await life.ended
         self._life = None
+        if code == -self._by and not self._wanted.is_set():  # by nothing but what it was asked by
+            code = 0
         reason = _reason(life, code)
         if code:
             self._news.crashed(self.row.service, life.pid, reason)

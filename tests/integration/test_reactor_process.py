@@ -82,7 +82,7 @@ def test_the_end_of_the_product_is_no_stop_by_hand(short_dir: Path) -> None:
         before = await pids(stage)
         seq = await stage.head()
         one.reactor.signal(signal.SIGINT)
-        assert one.reactor.process.wait(DEADLINE) == 0
+        assert one.reactor.process.wait(DEADLINE) == -signal.SIGINT
         for name in NAMES:
             assert not is_alive(before[name])
             await stage.said(ProcStopped, name, seq, reason="tenantbus is being stopped")

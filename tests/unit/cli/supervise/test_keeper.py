@@ -104,6 +104,17 @@ async def test_stop_asks_and_returns_when_it_is_gone(world: World) -> None:
 
 
 @in_world
+async def test_an_end_by_what_it_was_asked_by_is_no_crash(world: World) -> None:
+    world.obeys = False
+    life = await world.running()
+    stopping = asyncio.create_task(world.keeper.stop(signal.SIGINT))
+    await world.until("STOPPING")
+    life.end(-signal.SIGINT)
+    assert (await stopping).reason == BY_HAND
+    assert not world.crashes
+
+
+@in_world
 async def test_stop_insists(world: World) -> None:
     world.obeys = False
     life = await world.running()
