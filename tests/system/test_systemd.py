@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import usermanager
@@ -15,8 +16,10 @@ from tests.system.visiting import undisturbed
 from tests.usermanager import UserManager
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
+ISOLATION = UNITS.with_name("systemd-isolation") / "isolation.conf"
 SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
 TARGET = "tenantbus.target"
+UID = 200_000
 
 OUT_OF_REACH = ("User=", "Group=", "ProtectHome=", "ProtectKernelTunables=", "ProtectKernelLogs=")
 """What a user's manager cannot do, or, of one user's home, would hide what is tested."""
@@ -36,6 +39,16 @@ class Managed(Deployment):
         for target in ("basic", "shutdown", "sysinit", "network"):
             (units / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n")
         self.manager = UserManager(self.directory, units, var)
+
+    def isolate(self) -> None:
+        """Have tenants run as users of their own, as docs/operating.md says."""
+        drop_ins = self.directory / "units" / "tenantbus-.service.d"
+        drop_ins.mkdir()
+        (drop_ins / ISOLATION.name).write_text(self._here(ISOLATION.read_text()))
+        config = self.config.read_text()
+        self.config.write_text(config.replace("[tenants]", f"[tenants]\nuid_range = [{UID}, {UID}]"))
+        for directory in (self.directory.parent, self.directory, self.directory / "tenants"):
+            directory.chmod(0o711)
 
     def _here(self, unit: str) -> str:
         """Put a unit here, with the same rights to all else; a hung service is found sooner."""
@@ -61,12 +74,16 @@ class Managed(Deployment):
         return self.pid_of(service) not in {0, before} and self.states()[service] == "RUNNING"
 
 
-@pytest.fixture(scope="module")
-def managed() -> Iterator[Managed]:
+@pytest.fixture(scope="module", autouse=True)
+def _systemd() -> None:
     reason = usermanager.lacking()
     if reason and "CI" not in os.environ:
         pytest.skip(reason)
     assert not reason
+
+
+@pytest.fixture(scope="module")
+def managed() -> Iterator[Managed]:
     with Managed.made() as deployment:
         deployment.prepare()
         with deployment.manager.running(TARGET):
@@ -120,3 +137,19 @@ def test_what_can_never_start_says_why_and_is_not_tried_again(managed: Managed) 
     managed.config.write_text(good)
     managed.manager.systemctl("start", TARGET)
     eventually(lambda: managed.states()["dispatcher"] == "RUNNING")
+
+
+def test_the_drop_in_gives_tenants_users_of_their_own() -> None:
+    with Managed.made() as deployment:
+        deployment.prepare()
+        deployment.isolate()
+        with deployment.manager.running(TARGET):
+            pids = deployment.ready("first")
+            assert psutil.Process(pids["first"]).uids().effective == UID
+            before = deployment.pid_of("reactor")
+            deployment.manager.systemctl("restart", "tenantbus-reactor")
+            eventually(lambda: deployment.is_back("reactor", before))
+            assert deployment.ready("first") == pids
+            os.kill(pids["first"], signal.SIGKILL)
+            eventually(lambda: deployment.pids().get("first") not in {None, pids["first"]})
+            deployment.ready("first")
