@@ -1,6 +1,7 @@
 """Writes the canary of a MySQL or MariaDB database."""
 
 import time
+from collections.abc import Sequence
 
 from bus.events import Ailment
 from services.dbwatch.canary import KEY_MAX, TABLE, Canary
@@ -17,6 +18,11 @@ NO_SPACE = "Waiting for someone to free space"
 """What MariaDB says of a write when the disk below its binary log is full; it tries again once a minute."""
 
 NO_SUCH_TABLE = 1146
+DEADLOCK = 1213
+TRIES = 3
+"""How often a write that lost against another one is sent: the nodes of a Galera cluster may all make the
+table at the same time, and each that does ends what the others write there."""
+
 MAY_NOT = {1142, 1143, 1044}
 """A command on a table, on a column, or in a schema that is denied."""
 
@@ -30,7 +36,7 @@ KINDS: dict[int, Ailment] = {
     1026: "disk-full",  # ER_ERROR_ON_WRITE
     1114: "disk-full",  # ER_RECORD_FILE_FULL
     1205: "locked",  # ER_LOCK_WAIT_TIMEOUT
-    1213: "locked",  # ER_LOCK_DEADLOCK: in a Galera cluster, another node was faster
+    DEADLOCK: "locked",  # ER_LOCK_DEADLOCK: in a Galera cluster, another node was faster
     1223: "locked",  # ER_CANT_UPDATE_WITH_READLOCK
     1969: "locked",  # ER_STATEMENT_TIMEOUT
 }
@@ -72,15 +78,28 @@ def _write(session: Session, watcher: str, within: float) -> tuple[Failure | Non
     values = watcher, int(time.time() * 1000)
     try:
         try:
-            session.rows(limit + WRITE, values)
+            _persist(session, limit + WRITE, values)
         except RefusedError as error:
             if error.number != NO_SUCH_TABLE:
                 raise
-            session.rows(limit + CREATE)
-            session.rows(limit + WRITE, values)
+            _persist(session, limit + CREATE)
+            _persist(session, limit + WRITE, values)
     except RefusedError as error:
         if error.number in MAY_NOT:
             return None, tidy(f"not written to: {error}")
         reason = tidy(f"a write failed: {error}")
         return Failure(kind=KINDS.get(error.number, "not-writable"), reason=reason), ""
     return None, ""
+
+
+def _persist(session: Session, statement: str, values: Sequence[object] = ()) -> None:
+    """Run a statement, again when it lost against another one: that says nothing of the next."""
+    for _ in range(TRIES - 1):
+        try:
+            session.rows(statement, values)
+        except RefusedError as error:
+            if error.number != DEADLOCK:
+                raise
+        else:
+            return
+    session.rows(statement, values)
