@@ -20,10 +20,16 @@ PORTS = 4
 """Of each node: of the server, of the cluster, for incremental and for full state transfers."""
 
 FAST = (
-    "evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT3S"
-    ";evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.3S"
+    "evs.suspect_timeout=PT1.5S;evs.inactive_timeout=PT3S;evs.install_timeout=PT3S"
+    ";evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.3S;evs.join_retrans_period=PT0.7S"
 )
-"""How soon the nodes believe that one of them is gone; 5 s by default."""
+"""How soon the nodes believe that one of them is gone; 5 s by default.
+
+Nodes that cannot agree on who is there within install_timeout (half of inactive_timeout by default) take for
+gone whom they have not heard, although one message that another overtook is enough for that. It comes again
+after join_retrans_period (1 s), and so does the first one of a node that joins: there must be time for some.
+With 0.5 s or less, a node that joins finds itself alone before the others hear it.
+"""
 
 START = 60.0
 
