@@ -64,7 +64,7 @@ bench-peers: $(VENV)/installed ## measure beside other managers, which it fetche
 docs: $(VENV)/installed ## write the generated references
 	@$(BIN)/python -m docs.generate
 
-test-databases: $(VENV)/installed servers ## what databases do for minutes: flap, find room again, are fed anew
+test-databases: $(VENV)/installed servers ## what databases do for minutes: flap, find room again
 	@$(BIN)/python -m pytest -q tests/databases
 
 wheel: $(VENV)/installed ## build the wheel into dist/

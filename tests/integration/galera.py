@@ -107,13 +107,31 @@ def status(node: MariaDb, name: str) -> str:
     return str(value)
 
 
-def receiver(node: MariaDb) -> psutil.Process:
-    """Find the rsync daemon of a node that waits for a full state transfer."""
+def receiver(node: MariaDb) -> psutil.Process | None:
+    """Find the rsync daemon of a node that waits for a full state transfer.
+
+    One that does not listen yet is none: were it stopped then, the node would never ask for a donor.
+    """
     assert node.process is not None
-    for child in psutil.Process(node.process.pid).children(recursive=True):
-        if child.name() == "rsync":
-            return child
-    raise LookupError("no rsync yet")
+    try:
+        for child in psutil.Process(node.process.pid).children(recursive=True):
+            if child.name() == "rsync" and any(
+                each.status == psutil.CONN_LISTEN for each in child.net_connections("tcp")
+            ):
+                return child
+    except psutil.NoSuchProcess:  # its scripts run many short commands
+        pass
+    return None
+
+
+@contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    """Stop a process for a while; one that stayed so would outlive the servers."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 @contextmanager

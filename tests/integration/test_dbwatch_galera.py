@@ -10,7 +10,19 @@ import pytest
 from bus.events import DbDegraded, DbDown, DbUp
 from examples.mariadb import MariaDb
 from tests.harness import eventually, eventually_async
-from tests.integration.galera import PROVIDER, Cluster, all_up, are_up, cluster, scene_of, synced
+from tests.integration.galera import (
+    PROVIDER,
+    Cluster,
+    all_up,
+    are_up,
+    cluster,
+    is_one_of,
+    launch_empty,
+    receiver,
+    scene_of,
+    suspended,
+    synced,
+)
 from tests.integration.watching import Scene, frozen, run, url
 
 pytestmark = [pytest.mark.usefixtures("watched"), pytest.mark.timeout(120)]
@@ -78,3 +90,34 @@ def test_node_without_a_majority(nodes: list[MariaDb], tmp_path: Path) -> None:
             await eventually_async(lambda: are_up(scene))
 
     run(scenario())
+
+
+def test_node_that_is_lost_comes_back_and_another_one_feeds_it(nodes: list[MariaDb], tmp_path: Path) -> None:
+    async def scenario() -> None:
+        scene = scene_of(nodes, tmp_path)
+        lost = nodes[2]
+        async with scene.dbwatch():
+            await all_up(scene)
+            lost.kill()
+            scene.mark()
+            await scene.verdict(DbDown, database="db3")
+            for name in ("db1", "db2"):
+                await eventually_async(lambda name=name: has_all(scene, name))  # type: ignore[misc]
+            await eventually_async(lambda: all(is_one_of(node, 2) for node in nodes[:2]))
+            shutil.rmtree(lost.data)
+            lost.options = (*lost.options, "--wsrep-sst-donor=n1,")
+            launch_empty(lost)
+            transfer = await eventually_async(lambda: receiver(lost))
+            assert transfer is not None
+            with suspended(transfer):
+                scene.mark()
+                ill = await scene.verdict(DbDegraded, "donor")
+                assert "Donor/Desynced" in ill.reason
+            await eventually_async(lambda: are_up(scene))
+
+    run(scenario())
+
+
+async def has_all(scene: Scene, name: str) -> bool:
+    """Tell whether dbwatch has said that a node has everything that db3 had."""
+    return (await scene.caught_up("db3", name))[-1:] == [True]
