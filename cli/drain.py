@@ -50,16 +50,10 @@ def drain(*, name: str, json: bool, no_wait: bool, within: float) -> None:
 
     async def work(bus: Bus) -> list[Departure]:
         await warn_without_reactor(bus)
-        events = await bus.subscribe("PROC_*", *DRAINS)
-        try:
-            seq = await bus.publish(DbDrainRequested(database=name, by=who()))
-            if no_wait:
-                return []
-            evacuation = Evacuation(name, await tenants(bus))
-            staying = await _staying(bus, settings, name) & evacuation.left.keys()
-            return await _follow(_Following(evacuation, staying, events, seq, tell), within)
-        finally:
-            await events.aclose()
+        if no_wait:
+            await bus.publish(DbDrainRequested(database=name, by=who()))
+            return []
+        return await evacuate(bus, settings, name, tell, within)
 
     def tell(departure: Departure) -> None:
         if not json:
@@ -84,6 +78,20 @@ def undrain(name: str) -> None:
 
     on_bus(settings, work)
     print(f"{name} takes tenants again")
+
+
+async def evacuate(
+    bus: Bus, settings: Settings, name: str, tell: Callable[[Departure], None], within: float
+) -> list[Departure]:
+    """Ask for a drain; tell of each who leaves, and after `within` seconds of those who stay."""
+    events = await bus.subscribe("PROC_*", *DRAINS)
+    try:
+        evacuation = Evacuation(name, await tenants(bus))  # before anybody can have left
+        seq = await bus.publish(DbDrainRequested(database=name, by=who()))
+        staying = await _staying(bus, settings, name) & evacuation.left.keys()
+        return await _follow(_Following(evacuation, staying, events, seq, tell), within)
+    finally:
+        await events.aclose()
 
 
 class _Following(NamedTuple):
