@@ -37,7 +37,3 @@ def test_a_process_comes_from_a_spawn_or_from_before_and_goes_by_an_end() -> Non
     assert {
         target for source, target in edges() - left_beside if source in with_process - {"Replacing"}
     } <= with_process | {"Exited"}
-
-
-def test_it_is_drawn_the_same_each_time() -> None:
-    assert render() == drawn()
