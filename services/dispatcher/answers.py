@@ -58,7 +58,7 @@ def identity_in(body: bytes) -> Identity | None:
         )
     try:
         return msgspec.json.decode(body, type=Identity)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):  # thousands of brackets
         return None
 
 

@@ -16,7 +16,17 @@ def test_our_own_runtime_and_the_former_daemon_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"ok\n", b"{}", b"[7]", b'{"tenant": 1, "pid": 2}', b"a|b|c|d", b"\xff|1|2"]
+    "body",
+    [
+        b"",
+        b"ok\n",
+        b"{}",
+        b"[7]",
+        b'{"tenant": 1, "pid": 2}',
+        b"a|b|c|d",
+        b"\xff|1|2",
+        b'{"tenant": "acme", "pid": 7, "more": ' + 4000 * b"[",
+    ],
 )
 def test_what_says_nothing_about_it_is_no_identity(body: bytes) -> None:
     assert identity_in(body) is None
