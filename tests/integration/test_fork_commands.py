@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from services.reactor.actions import BecameReady, Ended, Spawned, SpawnFailed
 from services.score import Slot
 from tests.harness import eventually_async, free_port
@@ -27,6 +29,19 @@ def test_a_program_made_for_systemd_needs_no_change(short_dir: Path) -> None:
             assert (await here.get("acme")).startswith(str(again.process.pid))
             here.forks.terminate(again.process, "acme")
             assert died(await here.told(Ended, "acme")) == (None, "SIGTERM")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("said", "every"), [("18446744073709551615", 1000 * 2**53), ("\u00b2", 5_000_000_000), ("0", 0)]
+)
+def test_a_program_may_change_its_watchdog_to_anything(short_dir: Path, said: str, every: int) -> None:
+    async def test() -> None:
+        async with stage(short_dir, 21140) as here:
+            await here.start("acme", release("command", command=(*SERVE, "notify", f"WATCHDOG_USEC={said}")))
+            await eventually_async(lambda: here.score("acme", Slot.BEAT_AT) != 0)
+            assert here.score("acme", Slot.BEAT_EVERY) == every
 
     run(test())
 

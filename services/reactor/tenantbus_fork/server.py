@@ -28,6 +28,9 @@ GOODBYE = 5.0
 PATIENCE = 64
 """Datagrams of tenants in a row, after which somebody else has a turn."""
 
+WATCHDOG_MAX = 2**53
+"""Microseconds between two heartbeats, at most: systemd's "infinity" has no room on the page."""
+
 Message = dict[str, Any]
 
 
@@ -349,8 +352,9 @@ class ForkServer:
         if mailbox.NOT_SWITCHED in said:
             reason = f"it raised {said.get(mailbox.REASON)}, see its log"
             self._say(say="not switched", **ward.identity(), reason=reason)
-        if said.get("WATCHDOG_USEC", "").isdigit():
-            ward.watchdog = int(said["WATCHDOG_USEC"])
+        every = said.get("WATCHDOG_USEC", "")
+        if every.isascii() and every.isdigit():  # "\u00b2" is a digit, too, and no number
+            ward.watchdog = min(int(every), WATCHDOG_MAX)
         if said.get("WATCHDOG") == "1":
             page.put(ward.score, beat_at=page.now(), beat_every=1000 * ward.watchdog)
         if said.get("STOPPING") == "1":

@@ -12,6 +12,9 @@ listener.setblocking(True)
 if "notify" in sys.argv:
     notifier = sdnotify.SystemdNotifier(debug=True)
     notifier.notify("READY=1")
+    for word in sys.argv:
+        if word.startswith("WATCHDOG_USEC="):
+            notifier.notify(f"{word}\nWATCHDOG=1")
     if "beat" in sys.argv:
         notifier.notify("WATCHDOG=1")
 if "silent" in sys.argv:
