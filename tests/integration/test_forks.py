@@ -73,12 +73,10 @@ def test_a_tenant_finds_its_own_surroundings_and_nothing_of_ours(
             assert "API_KEY" not in other["environ"]
             assert about["ours"] == []
             shared = descriptors(here.fork_servers()[0].pid, first=512) & set(about["descriptors"].values())
-            acme = {
-                about["descriptors"]["3"],
-                about["descriptors"]["4"],
-                about["descriptors"]["5"],
-            }
-            assert shared <= acme
+            assert shared <= {about["descriptors"]["3"], about["descriptors"]["4"]}
+            assert not [each for each in about["descriptors"].values() if "/score/" in each]
+            pipes = {each for each in about["descriptors"].values() if each.startswith("pipe:")}
+            assert pipes <= descriptors(here.fork_servers()[0].pid)
             assert "s3=cret" not in here.log("fork-plain-1.0.log")
 
     run(test())

@@ -40,6 +40,7 @@ def settle_in(birth: Birth) -> int:
     """
     if not os.read(birth.may_go, 1):
         os._exit(1)
+    os.close(birth.may_go)
     order = birth.order
     order.update(_read_private(birth.private))
     os.setsid()

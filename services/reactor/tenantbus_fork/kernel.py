@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import mmap
 import os
 from pathlib import Path
 
@@ -22,7 +23,18 @@ OWN_DESCRIPTORS = 512
 STAT_MAX = 4096
 """Bytes of a line of proc_pid_stat(5), and more than enough: read as a file, it takes three times as long."""
 
+MAP_FAILED = ctypes.c_void_p(-1).value  # mmap(2)
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
 
 
 def set_name(name: str) -> None:
@@ -40,6 +52,14 @@ def give_up_privileges() -> None:
     """Get no rights by what is executed from now on, such as sudo: for this process and all below."""
     if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def map_shared(descriptor: int, size: int) -> int:
+    """Map the beginning of a file for reading and writing, for good; gives the address."""
+    address: int = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, descriptor, 0)
+    if address == MAP_FAILED:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return address
 
 
 def keep_high(descriptor: int) -> int:

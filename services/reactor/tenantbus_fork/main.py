@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import application, child, compact, kernel, rehearsal, runtime, source
+from . import application, child, compact, kernel, page, rehearsal, runtime, source
 from .application import BrokenError, MakeApp
 from .server import ForkServer, say
 
@@ -104,7 +104,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
 def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | None) -> int:
     """Be a tenant; gives the exit code."""
     try:
-        page = child.settle_in(birth)
+        page_at = child.settle_in(birth)
         if birth.order["command"]:
             child.run_command(birth.order)
         if make_app is None:
@@ -116,16 +116,17 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
     gc.freeze()  # what the fork server keeps about others is never to be looked through here
     gc.enable()
     assert make_app is not None  # noqa: S101  # the lines above do not come back otherwise
-    return runtime.live(birth.order, make_app, page)
+    return runtime.live(birth.order, make_app, page.open_page(page_at))
 
 
 def _live_alone() -> int:
     """Be a tenant in an interpreter of its own."""
     order = child.read_order()
+    score = page.open_page(child.PAGE_AT)  # before anything of the application runs
     runtime.prepare()
     try:
         make_app = application.load(order["path"], order["entry"])
     except BrokenError as error:
         say(str(error))
         return runtime.NEVER
-    return runtime.live(order, make_app, child.PAGE_AT)
+    return runtime.live(order, make_app, score)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import os
 import time
+
+from . import kernel
 
 SIZE = 4096
 MAGIC_VALUE = 0x7365_7261_6E74_0001
@@ -25,15 +29,25 @@ EXITED_AT = 13
 STOPPING_AT = 14
 SLOTS = 15
 
+_Bytes = ctypes.c_char * SIZE
+
 
 def open_page(descriptor: int) -> memoryview:
-    """Map a page for as long as the memoryview lives; each assignment to it is one store."""
-    return memoryview(mmap.mmap(descriptor, SIZE)).cast("Q")
+    """Map a page for as long as this process lives, and close it; each assignment to it is one store.
+
+    Who has a descriptor could shorten the file, and the kernel would end all who read it (SIGBUS): Python's
+    own mapping keeps one.
+    """
+    address = kernel.map_shared(descriptor, SIZE)
+    os.close(descriptor)
+    return memoryview(_Bytes.from_address(address)).cast("B").cast("Q")
 
 
 def scratch() -> memoryview:
-    """A page that nobody reads."""
-    return memoryview(mmap.mmap(-1, SIZE)).cast("Q")
+    """A page that nobody reads, mapped as a tenant's is: what that takes is in place before the fork then."""
+    descriptor = os.memfd_create("scratch")
+    os.truncate(descriptor, SIZE)
+    return open_page(descriptor)
 
 
 def put(descriptor: int, **slots: int) -> None:

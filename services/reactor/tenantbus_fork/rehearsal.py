@@ -41,7 +41,7 @@ def live() -> None:
     os.write(private, b'{"env": {}, "settings": {}}')
     os.truncate(score, page.SIZE)
     birth = child.Birth(dict(ORDER), [], score, private, may_go)
-    runtime.live(birth.order, _make_app, child.settle_in(birth))
+    runtime.live(birth.order, _make_app, page.open_page(child.settle_in(birth)))
 
 
 def _speak() -> None:

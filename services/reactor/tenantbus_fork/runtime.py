@@ -16,7 +16,7 @@ from typing import Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
-from . import kernel, notify, page
+from . import kernel, notify
 from .application import MakeApp
 from .serving import CHUNK, CountingServer, Score, ScoringSelector
 from .tenant import Tenant
@@ -50,10 +50,9 @@ def prepare() -> None:
     _to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
 
 
-def live(order: dict[str, Any], make_app: MakeApp, page_descriptor: int) -> int:
+def live(order: dict[str, Any], make_app: MakeApp, score: memoryview) -> int:
     """Be the tenant; gives the exit code."""
     kernel.set_name(order["tenant"])
-    score = page.open_page(page_descriptor)
     loop = asyncio.SelectorEventLoop(ScoringSelector(score))
     asyncio.set_event_loop(loop)
     try:
