@@ -154,6 +154,11 @@ def proves(before: Sample, now: Sample, case: Case) -> bool:
     return case.claim is not Claim.STOPPED or now.state in "Tt"
 
 
+def unheard(before: Sample, now: Sample, case: Case) -> bool:
+    """Tell whether beats may have been sent and not taken, by a parent that is stopped or in state D."""
+    return case.claim is Claim.SILENT and not {before.parent, now.parent}.isdisjoint({"T", "t", "D"})
+
+
 def convict(case: Case) -> Case:
     return structs.replace(case, convicted=True)
 

@@ -28,8 +28,8 @@ def started(pid: int) -> int | None:
 
 def sample(pid: int) -> Sample | None:
     """Look at the threads of a process; None when there is no such process."""
-    began = started(pid)
-    if began is None:
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    if not fields:
         return None
     tasks = Path(f"/proc/{pid}/task")
     try:
@@ -39,7 +39,13 @@ def sample(pid: int) -> Sample | None:
     threads = [thread for number in numbers[:THREADS_MAX] if (thread := _thread(tasks / str(number)))]
     if not threads:
         return None
-    return Sample(at=time.monotonic(), started=began, threads=tuple(threads))
+    parent = _stat(Path(f"/proc/{fields[1]}/stat"))
+    return Sample(
+        at=time.monotonic(),
+        started=int(fields[19]),
+        threads=tuple(threads),
+        parent=parent[0] if parent else "",
+    )
 
 
 def files(pid: int) -> Files | None:
@@ -107,6 +113,6 @@ def _stat(file: Path) -> list[str] | None:
     """Give the fields after the name, which may hold spaces and brackets: proc_pid_stat(5) has state as 3."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")  # the name is any bytes
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # the last where proc(5) has hidepid=1
         return None
     return text.rpartition(")")[2].split()

@@ -64,6 +64,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     started: int
     threads: tuple[Thread, ...]
     """The main thread first."""
+    parent: str = ""
+    """The state of its parent, who hears its heartbeats."""
 
     @property
     def main(self) -> Thread:

@@ -42,13 +42,17 @@ class Pages:
         self._beating: set[str] = set()
 
     def scan(self) -> set[str]:
-        """Compare with the directory; gives the tenants whose page came, went or was replaced."""
+        """Compare with the directory; gives the tenants whose page came, went or was replaced.
+
+        Learns as well who sends beats: most programs send the first one some time after they said READY.
+        """
         with os.scandir(self._directory) as entries:
             present = {entry.name: entry.inode() for entry in entries if not entry.name.startswith(".")}
         known = {tenant: mapping.inode for tenant, mapping in self._mappings.items()}
         changed = {tenant for tenant, _ in present.items() ^ known.items()}
         for tenant in changed:
             self.refresh(tenant)
+        self._beating = {tenant for tenant, page in self._pages.items() if page[Slot.BEAT_EVERY]}
         return changed
 
     def refresh(self, tenant: str) -> None:

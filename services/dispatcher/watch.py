@@ -134,6 +134,9 @@ class Watch:
         again = self._pages.read(tenant)
         if not before or not found or not again or not decide.proves(before, found, case):
             return
+        if decide.unheard(before, found, case):
+            self._open(tenant, decide.watch_anew(case, now))
+            return
         if decide.follow(case, again, now, self._rules) != case:
             return
         files = kernel.files(case.pid) if case.claim is Claim.DEAF else None

@@ -49,6 +49,8 @@ class Watched:
         self._task: asyncio.Task[None] | None = None
         self._ending = False
         self._pidfd = identity.open_pidfd(process)
+        if link is None:
+            self._be_orphan()
         if self._pidfd is None:
             self._loop.call_soon(self._seen_gone)
         else:
@@ -76,8 +78,13 @@ class Watched:
     def lose_parent(self) -> None:
         """The fork server is gone: nobody will tell how this process ends."""
         self.link = None
+        self._be_orphan()
         if self._timer and self._pidfd is None:
             self.end(None, "")
+
+    def _be_orphan(self) -> None:
+        """Take back what only a parent can go on to tell, or the process would look silent, or stopped."""
+        self.places.note(beat_every=0, stopped_since=0)
 
     def end(self, code: int | None, signal: str) -> None:
         """The process is gone: see that everything is, and tell; harmless when repeated.

@@ -101,6 +101,18 @@ def test_looks_past_idle_and_briefly_busy_tenants(pages: Pages, fill: Fill) -> N
     assert sorted(pages.look(before=100.0)) == ["beating", "busy", "stopped"]
 
 
+def test_beats_may_begin_at_any_time(pages: Pages, fill: Fill) -> None:
+    page = fill("a")
+    pages.scan()
+    pages.refresh("a")
+    page[Slot.BEAT_EVERY] = 2 * NANO
+    pages.scan()
+    assert pages.look(before=0.0) == ["a"]
+    page[Slot.BEAT_EVERY] = 0
+    pages.scan()
+    assert pages.look(before=0.0) == []
+
+
 def test_reads_seconds(pages: Pages, fill: Fill) -> None:
     page = fill("a", pid=7, started=70)
     page[Slot.BUSY_SINCE] = 1_500_000_000
@@ -145,3 +157,4 @@ def test_evidence_of_ourselves() -> None:
     found = sample(os.getpid())
     assert found
     assert found.state == "R"
+    assert found.parent

@@ -13,6 +13,7 @@ import pytest
 
 from services.reactor import forks, forkservers
 from services.reactor.actions import Ended, SpawnFailed
+from services.reactor.tenantbus_fork import kernel
 from services.score import Slot
 from tests.harness import Program, eventually, eventually_async, free_ports
 from tests.integration.forking import KILLED, Stage, alive, died, release, run, stage, started
@@ -108,6 +109,27 @@ def test_tenants_outlive_their_fork_server(short_dir: Path, adopted: bool) -> No
             assert set(await asyncio.gather(*waiting)) == {str(again.process.pid)}
             here.forks.terminate(second.process, "bolt")
             assert (await here.told(Ended, "bolt")).process == second.process
+
+    run(test())
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_nobody_hears_an_orphans_heartbeats(short_dir: Path, adopted: bool) -> None:  # noqa: FBT001
+    """It goes on to send them, and must not count as silent."""
+
+    async def test() -> None:
+        command = ("{python}", "{release}/serve.py", "{tenant}", "notify", "beat")
+        async with stage(short_dir, PORT) as here:
+            await here.start("acme", release("command", command=command))
+            await eventually_async(lambda: here.score("acme", Slot.BEAT_EVERY) != 0)
+            if adopted:
+                await here.forks.close()
+                os.kill(kernel.parent(here.score("acme", Slot.PID)), signal.SIGKILL)
+                await here.begin()
+            else:
+                os.kill(here.fork_servers()[0].pid, signal.SIGKILL)
+            await eventually_async(lambda: here.score("acme", Slot.BEAT_EVERY) == 0)
+            assert here.score("acme", Slot.READY_AT)
 
     run(test())
 

@@ -225,6 +225,19 @@ def test_the_kernel_disproves(sight: Sight, state: str, started: int) -> None:
     assert not decide.proves(seen("S"), seen(state, started), case)
 
 
+@pytest.mark.parametrize(
+    ("parent", "heard"), [("S", True), ("R", True), ("", True), ("T", False), ("D", False)]
+)
+def test_beats_that_nobody_takes_may_have_been_sent(parent: str, heard: bool) -> None:  # noqa: FBT001
+    one, other = seen("S"), structs.replace(seen("S"), parent=parent)
+    case = decide.suspect(BEATING, 105.0, RULES)
+    assert case
+    assert decide.unheard(one, other, case) is decide.unheard(other, one, case) is not heard
+    busy = decide.suspect(BUSY, 105.0, RULES)
+    assert busy
+    assert not decide.unheard(one, other, busy)
+
+
 def test_what_has_not_been_reaped_for_long_is_nobody_elses_matter() -> None:
     case = decide.suspect(BUSY, 105.0, RULES)
     assert case
