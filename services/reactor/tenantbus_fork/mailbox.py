@@ -24,6 +24,10 @@ REASON = "X_TENANTBUS_REASON"
 """Variables of sd_notify(3) that only we know."""
 
 
+AGAIN = 0.01
+"""Seconds until what the parent had no room for is sent again."""
+
+
 class Mailbox:
     """The tenant's end."""
 
@@ -34,14 +38,19 @@ class Mailbox:
         self._socket.bind("")
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
-    def say_ready(self) -> None:
+    async def say_ready(self) -> None:
         """Say READY=1, and that this process can be told."""
-        notify.send_by(self._socket, f"READY=1\n{SUBSCRIBED}=1")
+        await self._say(f"READY=1\n{SUBSCRIBED}=1")
 
-    def answer(self, database: str, failed: str) -> None:
+    async def answer(self, database: str, failed: str) -> None:
         """Tell the parent that the application uses the database now, or why it does not."""
         said = f"{NOT_SWITCHED}={database}\n{REASON}={failed}" if failed else f"{SWITCHED}={database}"
-        notify.send_by(self._socket, said)
+        await self._say(said)
+
+    async def _say(self, message: str) -> None:
+        """Tell the parent, as soon as it has room: ten messages may wait (net.unix.max_dgram_qlen)."""
+        while not notify.send_by(self._socket, message):  # noqa: ASYNC110  # nobody tells that there is
+            await asyncio.sleep(AGAIN)
 
     def close(self) -> None:
         """Be told no more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import struct
@@ -78,9 +77,14 @@ def send(message: str) -> None:
         send_by(sender, message)
 
 
-def send_by(sender: socket.socket, message: str) -> None:
-    """Like `send`, with a socket of one's own."""
+def send_by(sender: socket.socket, message: str) -> bool:
+    """Like `send`, with a socket of one's own; False when that does not wait, and there is no room."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
-        with contextlib.suppress(OSError):
+        try:
             sender.sendto(message.encode(), _address(address))
+        except BlockingIOError:
+            return False
+        except OSError:  # nobody listens
+            pass
+    return True

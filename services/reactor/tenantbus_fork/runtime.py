@@ -98,7 +98,7 @@ async def _serve(order: dict[str, Any], make_app: MakeApp, numbers: memoryview) 
         server.add_socket(listener)
     mailbox = tenant.open_mailbox()
     if mailbox:
-        mailbox.say_ready()
+        await mailbox.say_ready()
     else:
         notify.send("READY=1")
     following = asyncio.ensure_future(tenant.follow(identity))

@@ -52,7 +52,7 @@ class Tenant:
             failed = "" if database == identity["database"] else await self._switch(url)
             if not failed:
                 identity["database"] = database
-            self._mailbox.answer(database, failed)
+            await self._mailbox.answer(database, failed)
 
     async def _switch(self, url: str) -> str:
         """Call the application back; gives the name of what it raised, whose text may hold a password."""
