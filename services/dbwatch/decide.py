@@ -159,11 +159,8 @@ def decide(
     match came:
         case Reached(task, reading):
             return structs.replace(case, reached=reading) if task == case.task else case, []
-        case Reported(at, task, outcome):
-            if case.asked is None or task != case.task:
-                return case, []  # of a watchdog that was replaced
-            case = structs.replace(case, asked=None, due=max(at, case.asked + rules.every))
-            return _judge(case, outcome, at, rules, away)
+        case Reported():
+            return _report(case, came, rules, away)
         case Asked(at, seq):
             case = structs.replace(case, holds=(Hold(),) * DOWN, answer=seq)
             case, asked = _hand_out(case, at, rules)
@@ -179,6 +176,17 @@ def decide(
                 # we did not run ourselves (stopped, starved): the report may have come meanwhile
                 return structs.replace(case, due=at + rules.timeout), []
             return _deadline(case, at, rules, away)
+
+
+def _report(case: Case, came: Reported, rules: Rules, away: AbstractSet[int]) -> tuple[Case, list[Action]]:
+    at, task, outcome = came
+    if case.asked is None or task != case.task:
+        return case, []  # of a watchdog that was replaced
+    if isinstance(outcome, DbDown) and at - case.asked > 2 * rules.timeout:
+        # we did not run ourselves: the server may have hung up on us meanwhile
+        return _hand_out(case, at, rules)
+    case = structs.replace(case, asked=None, due=max(at, case.asked + rules.every))
+    return _judge(case, outcome, at, rules, away)
 
 
 def _hand_out(case: Case, at: float, rules: Rules) -> tuple[Case, list[Action]]:

@@ -21,6 +21,8 @@ CREATE = (
 WRITE = f"REPLACE INTO {TABLE} (watcher, beat) VALUES (?, ?)"  # noqa: S608 - a constant
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+NOT_OURS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
+"""The table is another than the one that we make, or a view: tenants can write all the same."""
 KINDS: dict[int, Ailment] = {
     sqlite3.SQLITE_READONLY: "read-only",
     sqlite3.SQLITE_CANTOPEN: "read-only",  # the journal beside it cannot be made
@@ -42,6 +44,12 @@ class Sqlite:
         self._canary = canary
 
     def check(self, reached: Progress) -> Reading:
+        try:
+            return self._check(reached)
+        except OSError as error:  # of a disk that fails, or a directory further up that is closed to us
+            raise DownError(f"{self._path}: {error.strerror}") from error
+
+    def _check(self, reached: Progress) -> Reading:
         self._check_directory(self._path.parent)
         if not self._path.exists():
             return Reading(server="no file yet")
@@ -75,11 +83,13 @@ class Sqlite:
                 if _code(error) not in BUSY:
                     raise  # else somebody writes: that is what it is for
             reading = Reading(server=f"SQLite {sqlite3.sqlite_version}")
-            if self._canary is None or not self._canary.due:
+            if self._canary is None:
                 return reading
+            if not self._canary.due:
+                return structs.replace(reading, unwritten=self._canary.unwritten)
             reached(reading)
             failure = self._write(connection, self._canary)
-        return structs.replace(reading, failure=failure)
+        return structs.replace(reading, failure=failure, unwritten=self._canary.unwritten)
 
     def _write(self, connection: sqlite3.Connection, canary: Canary) -> Failure | None:
         connection.execute(f"PRAGMA busy_timeout = {self._timeout / 2 * 1000:.0f}")
@@ -87,7 +97,10 @@ class Sqlite:
         try:
             connection.execute(CREATE)
             connection.execute(WRITE, (canary.watcher, int(time.time() * 1000)))
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+            if _code(error) in NOT_OURS:
+                canary.end(unwritten=f"not written to: {error}")
+                return None
             kind = KINDS.get(_code(error), "not-writable")
             failure = Failure(kind=kind, reason=f"a write failed: {error}")
             canary.end(failure)

@@ -156,6 +156,31 @@ def test_user_who_may_not_make_the_canarys_table(servers: Servers, tmp_path: Pat
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE TABLE shop.{TABLE} (a INT)",
+        f"CREATE TABLE shop.{TABLE} (watcher VARCHAR(190) PRIMARY KEY, beat BIGINT, more INT NOT NULL)",
+        f"CREATE TABLE shop.{TABLE} (watcher VARCHAR(190) PRIMARY KEY, beat INT)",
+        f"CREATE TABLE shop.{TABLE} (watcher VARCHAR(3) PRIMARY KEY, beat BIGINT UNSIGNED)",
+        f"CREATE VIEW shop.{TABLE} AS SELECT 1 AS watcher, 2 AS beat",
+    ],
+)
+def test_table_that_is_not_ours_says_nothing_about_writing(
+    servers: Servers, tmp_path: Path, statement: str
+) -> None:
+    async def scenario() -> None:
+        server, _ = servers
+        server.sql(f"DROP TABLE IF EXISTS shop.{TABLE}", statement)
+        scene = Scene(tmp_path, db1=url(server)).at_ease()
+        async with scene.dbwatch():
+            up = await scene.verdict(DbUp)
+            assert "not written to: " in up.reason
+        server.sql(f"DROP TABLE IF EXISTS shop.{TABLE}", f"DROP VIEW IF EXISTS shop.{TABLE}")
+
+    run(scenario())
+
+
 def test_replica_in_one_gtid_domain_is_not_written_to(servers: Servers, tmp_path: Path) -> None:
     """Its user may not ask whom it follows, so that nobody can tell that it follows nobody any more."""
 

@@ -119,6 +119,9 @@ def test_nobody_is_judged_by_a_time_in_which_we_did_not_run() -> None:
     assert actions == []
     assert not case.judged
     assert after(Reported(100.1, 1, ANSWER), case=case)[1] == [Say(UP)]
+    again, actions = after(Reported(100.1, 1, DOWN), case=case)  # the server has hung up on us
+    assert actions == [HandOut(2)]
+    assert after(Reported(100.2, 2, DOWN), case=again)[1] == [Say(DOWN)]
     assert after(TimeCame(101.0), case=case)[1] == [Say(LATE), Replace(), HandOut(2)]
 
 

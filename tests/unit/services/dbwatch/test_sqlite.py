@@ -107,6 +107,25 @@ def test_file_that_may_only_be_read(tmp_path: Path) -> None:
     assert failure.kind == "read-only"
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE TABLE {TABLE} (a)",
+        f"CREATE TABLE {TABLE} (watcher, beat, more NOT NULL)",
+        f"CREATE VIEW {TABLE} AS SELECT 1 AS watcher, 2 AS beat",
+    ],
+)
+def test_a_table_that_is_not_ours_says_nothing_about_writing(tmp_path: Path, statement: str) -> None:
+    with closing(database(tmp_path / "a.db")) as owner:
+        owner.execute(statement)
+    canary = Canary("host/db1", 0.001)
+    reading = write(tmp_path / "a.db", canary)
+    assert reading.failure is None
+    assert reading.unwritten.startswith("not written to: ")
+    assert not canary.due
+    assert Sqlite(tmp_path / "a.db", 1.0, canary).check(unreachable).unwritten == reading.unwritten
+
+
 def test_what_a_crashed_writer_left_is_no_outage(tmp_path: Path) -> None:
     writer = database(tmp_path / "a.db")
     writer.execute("PRAGMA cache_size = 1")
@@ -139,6 +158,11 @@ def test_directory_where_the_file_should_be(tmp_path: Path) -> None:
 def test_directory_that_nobody_may_write() -> None:
     with pytest.raises(DownError, match="/proc/self: may not be written"):
         check(Path("/proc/self/a.db"))
+
+
+def test_path_that_the_kernel_refuses(tmp_path: Path) -> None:
+    with pytest.raises(DownError, match="File name too long"):
+        check(tmp_path / ("x" * 300) / "a.db")
 
 
 def test_no_database_at_all(tmp_path: Path) -> None:
