@@ -1,5 +1,6 @@
 """A session with a MySQL or MariaDB server; the only file of a service that imports pymysql."""
 
+import errno
 import socket
 import ssl
 import struct
@@ -68,7 +69,8 @@ class Line:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._handle: socket.socket | None = None
+        self._cut = False
 
     @contextmanager
     def session(self, url: str) -> Iterator[Session]:
@@ -91,25 +93,43 @@ class Line:
             yield Session(stack.enter_context(connection))
 
     def cut(self) -> None:
-        """End what waits for the server; called from another thread."""
+        """End what waits for the server, for good; called from another thread."""
         with self._lock:
-            if self._socket is not None:
+            self._cut = True
+            if self._handle is not None:
                 with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    self._handle.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def _connected(self, host: str, port: int) -> Iterator[socket.socket]:
-        """Connect, and keep a second handle on the connection (PyMySQL gives the first one away to TLS)."""
-        with socket.create_connection((host, port), self._timeout) as line:
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._socket = line.dup()
-            try:
+        """Connect to the first of the host's addresses that lets us."""
+        failed = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as line, self._in_reach(line):
+                try:
+                    line.settimeout(self._timeout)
+                    line.connect(address)
+                except OSError as error:
+                    failed = error
+                    continue
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 yield line
-            finally:
-                with self._lock:
-                    self._socket.close()
-                    self._socket = None
+                return
+        raise failed
+
+    @contextmanager
+    def _in_reach(self, line: socket.socket) -> Iterator[None]:
+        """Keep a second handle for `cut`: PyMySQL gives the first one away to TLS."""
+        with self._lock:
+            if self._cut:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "left behind")
+            self._handle = line.dup()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._handle.close()
+                self._handle = None
 
 
 @contextmanager

@@ -14,7 +14,9 @@ import pytest
 
 from bus.events import DbDown, DbEvent, DbMisconfigured, DbUp
 from examples.mariadb import MariaDb
-from tests.harness import free_port
+from services.dbwatch.mysql import MySql
+from services.dbwatch.sense import find
+from tests.harness import DEADLINE, eventually, free_port
 from tests.integration.conftest import PASSWORD, Servers
 from tests.integration.watching import WITHIN, Scene, frozen, restart, run, url
 
@@ -184,6 +186,25 @@ def crowded(server: MariaDb) -> Iterator[None]:
 def fill(crowd: ExitStack, port: int) -> NoReturn:
     while True:
         crowd.enter_context(pymysql.connect(host="127.0.0.1", port=port, user="shop", password=PASSWORD))
+
+
+def test_check_that_waits_to_be_connected_ends_when_it_is_cut() -> None:
+    """The host may have many addresses, of which each one keeps us waiting."""
+    with socket.socket() as crowded, ExitStack() as waiting:
+        crowded.bind(("127.0.0.1", 0))
+        crowded.listen(0)
+        for _ in range(4):  # so many that it takes no more
+            visitor = waiting.enter_context(socket.socket())
+            visitor.setblocking(False)
+            visitor.connect_ex(crowded.getsockname())
+        url = f"mysql://shop@127.0.0.1:{crowded.getsockname()[1]}/shop"
+        probe = MySql(lambda: url, "url", 10 * DEADLINE, None)
+        check = threading.Thread(target=find, args=("db1", probe, lambda _: None), daemon=True)
+        check.start()
+        eventually(lambda: probe._line._handle)
+        probe.cut()
+        check.join(DEADLINE)
+        assert not check.is_alive()
 
 
 def test_port_where_nobody_or_somebody_else_answers(tmp_path: Path) -> None:
