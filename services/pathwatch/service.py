@@ -153,7 +153,8 @@ class PathWatch(Service):
         if marks.value == self._signatures.pop(spot, None) and not noted:
             self._signatures[spot] = marks.value
             return
-        if self._settled(spot) and time.time() - marks.changed > RACY:
+        settled = self._settled(spot)
+        if settled and spot in self._tree.subjects and time.time() - marks.changed > RACY:
             self._signatures[spot] = marks.value
 
     def _settled(self, spot: Spot) -> bool:

@@ -1,5 +1,6 @@
 """A real directory tree, real inotify, and what pathwatch says about it."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,6 +52,25 @@ def test_added_modified_deleted(short_dir: Path) -> None:
         assert await world.tell(1) == [("USER_DELETED", "acme")]
 
     watch(short_dir, story)
+
+
+def test_nothing_is_kept_of_what_is_gone(short_dir: Path) -> None:
+    async def story() -> None:
+        world = World(short_dir)
+        async with world.watching() as service:
+            await world.news(1)
+            kept = set(service._signatures), set(service._tree.subjects), watches()
+            for name in ("acme", "globex"):
+                world.tenant(name)
+            world.release("invoicing", "1.0")
+            await world.news(3)
+            shutil.rmtree(world.tenants / "acme")
+            (world.tenants / "globex").rename(short_dir / "elsewhere")
+            shutil.rmtree(world.packages / "invoicing")
+            await world.news(3)
+            assert (set(service._signatures), set(service._tree.subjects), watches()) == kept
+
+    asyncio.run(story())
 
 
 def test_nothing_is_said_about_what_is_no_change(short_dir: Path) -> None:
