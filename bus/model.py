@@ -10,7 +10,9 @@ TENANT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 PACKAGE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
-Seconds = Annotated[float, Meta(ge=0)]
+MOST = 1e9
+"""What any number of seconds and the like may be at most, 30 years: nobody can count with TOML's `inf`."""
+Seconds = Annotated[float, Meta(ge=0, le=MOST)]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$")]
 """A number of bytes with an optional binary suffix: "256M"."""
 
@@ -70,7 +72,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Memory of all its processes, by its cgroup; where there is none, address space of each (RLIMIT_AS)."""
     memory_soft: Size | None = None
     """Anonymous memory of all its processes above which it is replaced without a gap."""
-    cpu: Annotated[float, Meta(gt=0)] | None = None
+    cpu: Annotated[float, Meta(gt=0, le=4096)] | None = None
     """Cores that all its processes may use together, 0.5 for half of one; needs cgroups."""
     processes: Annotated[int, Meta(ge=1)] | None = None
     """Processes and threads at a time, by its cgroup; where there is none, of its user (RLIMIT_NPROC)."""

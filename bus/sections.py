@@ -5,11 +5,21 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from bus.model import USER_PATTERN, Duration, Limits, Seconds, Start, TenantSettings, check_idle_stop, seconds
+from bus.model import (
+    MOST,
+    USER_PATTERN,
+    Duration,
+    Limits,
+    Seconds,
+    Start,
+    TenantSettings,
+    check_idle_stop,
+    seconds,
+)
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Uid = Annotated[int, Meta(ge=1000, le=2**31 - 1)]
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,11 +215,11 @@ class MoveSettings(Section, frozen=True, kw_only=True):
     """Tenants that may come at once after a while in which none came."""
     connections: Annotated[int, Meta(ge=1)] = 1
     """Connections that a tenant needs: nobody is sent where fewer are left."""
-    catch_up: Annotated[float, Meta(ge=0)] = 2.0
+    catch_up: Seconds = 2.0
     """Seconds that a tenant is held back until the other database has what was last seen of the lost one."""
     confirm_within: Positive = 3.0
     """Seconds that an application has to use another database once it is told; after that it is replaced."""
-    failback_rate: Annotated[float, Meta(ge=0)] = 0.0
+    failback_rate: Annotated[float, Meta(ge=0, le=MOST)] = 0.0
     """Tenants a second that go back to a database with less than its share, free ones first; 0 for none."""
     failback_after: Positive = 300.0
     """Seconds that a database must have been UP without a break before anybody goes back to it."""

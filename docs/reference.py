@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, Struct
 from msgspec.inspect import Field, StructType, Type
 
 from bus.events import BY_TYPE, Envelope, Event
-from bus.model import PackageSettings, TenantSettings
+from bus.model import MOST, PackageSettings, TenantSettings
 from bus.settings import Settings
 
 FILES: dict[type, str] = {
@@ -74,9 +74,8 @@ def _plain(type_: Type) -> str:
 
 def _bounds(type_: Type) -> str:
     words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
-    given = [
-        f"{word} {bound:g}" for key, word in words.items() if (bound := getattr(type_, key, None)) is not None
-    ]
+    bounds = {word: getattr(type_, key, None) for key, word in words.items()}
+    given = [f"{word} {bound:g}" for word, bound in bounds.items() if bound not in {None, MOST}]
     return f" {' '.join(given)}" if given else ""
 
 

@@ -56,6 +56,15 @@ def test_password_file_is_read_each_time(tmp_path: Path) -> None:
     assert settings.database_url("a") == "mysql://u:first@h/s"
 
 
+@pytest.mark.parametrize(
+    "key", ["checks.http_every", "checks.stuck_after", "tenants.limits.cpu", "moves.rate"]
+)
+def test_nothing_lasts_for_ever(tmp_path: Path, key: str) -> None:
+    table, _, name = key.rpartition(".")
+    with pytest.raises(FileError, match=rf"{key}.*Expected `float` <= "):
+        load(tmp_path, f"[{table}]\n{name} = inf\n")
+
+
 def test_too_long_a_directory_is_refused_before_any_socket_is_made(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 90)
     deep.mkdir()
