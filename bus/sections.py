@@ -170,7 +170,7 @@ class CheckSettings(Section, frozen=True, kw_only=True):
     error_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """Share of answers of 500 and above from which on a tenant is said to be failing."""
     brake_share: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    """Share of the tenants that may be in trouble at once before hardly any is ended any more."""
+    """Share of the tenants that serve that may be in trouble at once before hardly any is ended any more."""
     brake_minimum: Annotated[int, Meta(ge=2)] = 5
     """Tenants in trouble below which that share does not count."""
     database_every: Positive = 0.5

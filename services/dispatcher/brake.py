@@ -18,7 +18,7 @@ class Position(StrEnum):
 
 class BrakeRules(Struct, frozen=True, kw_only=True):
     share: float
-    """Of the tenants that are watched: so many in trouble at once are no chance."""
+    """Of the tenants that serve: so many in trouble at once are no chance."""
     minimum: int
     """Tenants in trouble below which it never comes on, however few there are in all."""
     pace: float

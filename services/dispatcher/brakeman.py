@@ -93,12 +93,14 @@ class Brakeman:
             del self._checks[tenant]
         failed = sum(failed for _, failed in self._checks.values())
         return max(
-            self._rules.level(len(troubled), len(self._pages)), self._rules.level(failed, len(self._checks))
+            self._rules.level(len(troubled), self._pages.count_serving()),
+            self._rules.level(failed, len(self._checks)),
         )
 
     def _tell_on(self, troubled: set[str]) -> None:
         reason = (
-            f"{len(troubled)} of {len(self._pages)} tenants do not work: something that they share is wrong;"
+            f"{len(troubled)} of {self._pages.count_serving()} tenants do not work:"
+            " something that they share is wrong;"
             f" they are ended one at a time, every {self._rules.pace:g} s"
         )
         log.warning("brake on: %s", reason)

@@ -20,6 +20,8 @@ NANO = 1_000_000_000
 _BUSY = int(Slot.BUSY_SINCE)  # a plain int: an enum's attribute would cost more than the look itself
 _STOPPED = int(Slot.STOPPED_SINCE)
 _EXITED = int(Slot.EXITED_AT)
+_READY = int(Slot.READY_AT)
+_STOPPING = int(Slot.STOPPING_AT)
 
 
 class Mapping(NamedTuple):
@@ -87,13 +89,21 @@ class Pages:
         return [*found, *self._beating.difference(found)] if self._beating else found
 
     def busy(self, before: float) -> list[str]:
-        """Tell which tenants have been busy since `before` (monotonic seconds), or are stopped."""
+        """Tell which tenants that serve have been busy since `before` (monotonic seconds), or are stopped."""
         limit = int(before * NANO)
         return [
             tenant
             for tenant, page in self._pages.items()
-            if (0 < page[_BUSY] <= limit or page[_STOPPED]) and not page[_EXITED]
+            if (0 < page[_BUSY] <= limit or page[_STOPPED])
+            and page[_READY]
+            and not (page[_EXITED] or page[_STOPPING])
         ]
+
+    def count_serving(self) -> int:
+        """Tell how many tenants serve: the pages of those that ended stay to be looked at."""
+        return sum(
+            bool(page[_READY]) and not (page[_EXITED] or page[_STOPPING]) for page in self._pages.values()
+        )
 
     def read(self, tenant: str) -> Sight | None:
         """Read one page; None when there is none."""

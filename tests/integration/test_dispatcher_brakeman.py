@@ -47,6 +47,24 @@ def test_who_is_half_of_the_way_counts(crowd: Crowd, count: int, allowed: object
     assert [type(event) for event in crowd.said] == ([] if allowed else [BrakeOn])
 
 
+def test_of_those_who_serve_the_share_counts(crowd: Crowd) -> None:
+    crowd.busy(5, since=90.0)
+    for page in crowd.written[6:]:  # they sleep, or were stopped
+        page[Slot.EXITED_AT] = 80 * NANO
+    assert not crowd.brakeman.allows({}, 100.0)
+    assert isinstance(crowd.said[0], BrakeOn)
+    assert crowd.said[0].reason.startswith("5 of 6 tenants do not work: something that they share is wrong;")
+
+
+def test_who_starts_or_ends_is_in_no_trouble(crowd: Crowd) -> None:
+    crowd.busy(12, since=90.0)
+    for page in crowd.written[:6]:
+        page[Slot.READY_AT] = 0
+    for page in crowd.written[6:9]:
+        page[Slot.STOPPING_AT] = 95 * NANO
+    assert crowd.brakeman.allows({}, 100.0)
+
+
 def test_who_was_busy_for_a_moment_does_not(crowd: Crowd) -> None:
     crowd.busy(TENANTS, since=97.6)
     assert crowd.brakeman.allows({}, 100.0)

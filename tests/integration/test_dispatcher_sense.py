@@ -93,8 +93,11 @@ def test_looks_past_idle_and_briefly_busy_tenants(pages: Pages, fill: Fill) -> N
     fill("idle")
     fill("busy")[Slot.BUSY_SINCE] = 100 * NANO
     fill("stopped")[Slot.STOPPED_SINCE] = 200 * NANO
-    dead = fill("dead")
-    dead[Slot.BUSY_SINCE] = dead[Slot.EXITED_AT] = 100 * NANO
+    for name, slot in (("dead", Slot.EXITED_AT), ("ending", Slot.STOPPING_AT)):
+        page = fill(name)
+        page[Slot.BUSY_SINCE] = page[slot] = 100 * NANO
+    starting = fill("starting")
+    starting[Slot.BUSY_SINCE], starting[Slot.READY_AT] = 100 * NANO, 0
     fill("beating")[Slot.BEAT_EVERY] = 2 * NANO
     pages.scan()
     assert sorted(pages.look(before=99.9)) == ["beating", "stopped"]
