@@ -121,8 +121,11 @@ def _is_hungry(before: Thread, now: Thread, seconds: float) -> bool:
 
 
 def _wants_gil(before: Thread, now: Thread, seconds: float) -> bool:
-    """Tell whether a thread asks for the GIL again and again: somebody holds it and runs no bytecode."""
-    asks = now.state == "S" and now.wchan.startswith(("futex", "unknown"))
+    """Tell whether a thread asks for the GIL again and again: somebody holds it and runs no bytecode.
+
+    At either look it may just be awake, to ask.
+    """
+    asks = any(each.state == "S" and each.wchan.startswith(("futex", "unknown")) for each in (before, now))
     return asks and now.naps - before.naps > GIL_NAPS * seconds
 
 

@@ -31,6 +31,13 @@ def test_whoever_asks_for_the_gil_and_never_gets_it_shows_a_deadlock() -> None:
     assert diagnose(Claim.BUSY, BEFORE, after(MAIN, asking), None) is Kind.DEADLOCK
 
 
+def test_whoever_asks_for_the_gil_may_just_be_awake() -> None:
+    asking = structs.replace(OTHER, wchan="futex_do_wait")
+    before = structs.replace(BEFORE, threads=(MAIN, asking))
+    awake = structs.replace(OTHER, state="R", wchan="0", naps=40 + 100)
+    assert diagnose(Claim.BUSY, before, after(MAIN, awake), None) is Kind.DEADLOCK
+
+
 def test_a_thread_that_naps_often_asks_for_no_gil() -> None:
     napping = structs.replace(OTHER, naps=40 + 100)
     assert diagnose(Claim.BUSY, BEFORE, after(MAIN, napping), None) is Kind.BLOCKED
