@@ -389,8 +389,10 @@ def _write_file(file: str, text: str) -> None:
     draft = f"{file}.new"
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(descriptor, f"{text}\n".encode())
-        os.close(descriptor)
+        try:
+            os.write(descriptor, f"{text}\n".encode())
+        finally:
+            os.close(descriptor)
         os.rename(draft, file)  # noqa: PTH104  # as all of this: Path would cost each tenant 40 pages
     except OSError as error:  # a full disk is no reason to leave a customer without service
         say(f"{file}: {error.strerror}")
