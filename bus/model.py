@@ -116,6 +116,9 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if self.databases is not None and not self.databases:
             raise ValueError("databases: is an empty list; leave it out to allow all")
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"env: no environment can hold {name!r} with such a name or value (=, NUL)")
         check_idle_stop(self.start, self.idle_stop)
 
     @property

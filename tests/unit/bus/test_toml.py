@@ -36,6 +36,8 @@ FILE = Path("some.toml")
             2,
             "'15 minutes' is no duration: give seconds, or text such as",
         ),
+        ('package = "x"\nenv = {"A=B" = ""}\n', TenantSettings, "env", 2, "no environment can hold 'A=B'"),
+        ('package = "x"\nenv = {A = "\\u0000"}\n', TenantSettings, "env", 2, "no environment can hold 'A'"),
         ('package = "x"\nidle_stop = 0\n', TenantSettings, "idle_stop", 2, "0.0 is no time at all"),
         ('package = "x"\nidle_stop = true\n', TenantSettings, "idle_stop", 2, "got `bool`"),
         (
