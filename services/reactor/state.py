@@ -315,6 +315,8 @@ class Record(Struct, frozen=True, kw_only=True):
 
     failures: tuple[float, ...] = ()
     """When it failed, as far as that still counts."""
+    excused: bool = False
+    """True when that was on a database that takes no writes: it is no reason for FATAL."""
     probation: bool = False
     """True from FATAL until it has served for a while: the next failure is FATAL again."""
     fallen: bool = False

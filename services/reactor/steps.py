@@ -179,7 +179,8 @@ def _pause(
     tenant: Tenant, state: Backoff | Fatal, shared: Shared, at: float, beside: Process | None
 ) -> Decision:
     goal = aim(tenant, shared)
-    if goal != state.target and not isinstance(goal, Unused):  # what it failed on has changed
+    changed = goal != state.target and not isinstance(goal, Unused)
+    if changed or (tenant.record.excused and not is_down(shared, state.target.database)):  # why it failed
         return _rest(forgive(tenant), goal, shared, at, beside)
     if at >= state.until:
         return _rest(tenant, goal, shared, at, beside)
@@ -315,12 +316,13 @@ def _account(
             return _rest_again(tenant, goal, shared, at, beside)
         fallen = tenant.record.fallen or not beside
         tenant = structs.replace(tenant, record=structs.replace(tenant.record, fallen=fallen))
-    if not isinstance(goal, Target) or is_down(shared, target.database):  # not its fault
+    excused = is_down(shared, target.database)  # it may not be its fault
+    if not isinstance(goal, Target) or (excused and goal.database != target.database):
         return _rest_again(tenant, goal, shared, at, beside)
-    record = _count(tenant.record, state, shared, at)
+    record = _count(tenant.record, state, shared, at, excused=excused)
     count = len(record.failures)
     never = state.never if isinstance(state, Failed) else state.code == EXIT_NEVER
-    if never or record.probation or count >= shared.restart.fatal_after:
+    if not excused and (never or record.probation or count >= shared.restart.fatal_after):
         tenant = structs.replace(tenant, record=structs.replace(record, probation=True), said=None)
         pause = shared.restart.fatal_retry
         fatal = Fatal(target=target, until=at + pause, pause=pause, failures=count, reason=state.failure)
@@ -344,13 +346,15 @@ def _has_served(state: Exited | Failed) -> bool:
     return isinstance(state, Exited) and (state.crashed or state.served > 0)
 
 
-def _count(record: Record, state: Exited | Failed, shared: Shared, at: float) -> Record:
+def _count(record: Record, state: Exited | Failed, shared: Shared, at: float, *, excused: bool) -> Record:
     """Add a failure; those that are long ago, or before a time of good service, count no more."""
     policy = shared.restart
     if isinstance(state, Exited) and state.served >= policy.stable_after:
         record = structs.replace(record, failures=(), probation=False)
+    if record.excused and not excused:
+        record = structs.replace(record, failures=())
     recent = tuple(failure for failure in record.failures if failure > at - policy.window)
-    return structs.replace(record, failures=(*recent, at))
+    return structs.replace(record, failures=(*recent, at), excused=excused)
 
 
 def _pause_after(failures: int, tenant: Tenant, shared: Shared) -> float:

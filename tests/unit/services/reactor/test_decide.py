@@ -50,6 +50,7 @@ from services.reactor.actions import (
 )
 from services.reactor.decide import decide, settle
 from services.reactor.learn import learn
+from services.reactor.placing import Verdict
 from services.reactor.state import (
     Asked,
     Backoff,
@@ -270,6 +271,42 @@ def test_chance_takes_a_part_of_the_pause_and_is_the_same_each_time() -> None:
         pauses.add(case.tenant.state.pause)
     assert len(pauses) == 1
     assert 0.5 < pauses.pop() < 1.0
+
+
+READ_ONLY = Verdict(seq=1, status="unwritable", lost_at=1)
+
+
+def test_who_fails_on_a_database_that_takes_no_writes_pauses_and_is_never_fatal() -> None:
+    case = Case(structs.replace(SHARED, databases={"db1": READ_ONLY})).run()
+    assert done(case.crash()) == ["Spawn"]
+    pauses = []
+    for code in (1, 3, 1, 3, 1, 3):
+        case.hear(Spawned(tenant=NAME, process=OURS, port=0))
+        assert "Spawn" not in done(case.crash(code=code))
+        assert isinstance(case.tenant.state, Backoff)
+        pauses.append(case.tenant.state.pause)
+        case.hear(TimeCame(tenant=NAME), pauses[-1])
+    assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
+
+
+def test_failures_on_a_database_that_took_no_writes_are_forgotten_when_it_does() -> None:
+    read_only = structs.replace(SHARED, databases={"db1": READ_ONLY})
+    writable = structs.replace(SHARED, databases={"db1": Verdict(seq=2, status="up")})
+    case = Case(read_only).run()
+    case.crash()
+    for _ in range(6):
+        case.crash_again()
+    assert done(case.settle(writable)) == ["Spawn"]
+    assert case.tenant.record.failures == ()
+    case.settle(read_only)
+    case.crash_again()
+    for _ in range(6):
+        case.crash_again()
+    case.hear(TimeCame(tenant=NAME), 4.0)
+    case.settle(writable)
+    case.hear(SpawnFailed(tenant=NAME, reason="no memory", never=False))
+    assert isinstance(case.tenant.state, Backoff)
+    assert case.tenant.state.failures == 1
 
 
 @pytest.mark.parametrize(
