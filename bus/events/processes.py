@@ -17,6 +17,7 @@ class ProcEvent(Event, frozen=True, kw_only=True):
     pid: words.Pid = 0
     release: words.ReleaseName = ""
     database: words.DatabaseName = ""
+    """The one that the process uses; where there is no process, the one that the tenant used last."""
     port: words.Port = 0
     restarts: int = 0
     """Starts that nobody asked for, since the tenant was added."""

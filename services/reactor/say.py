@@ -45,7 +45,7 @@ from services.reactor.state import (
 
 def say(tenant: Tenant) -> OwnEvent | None:
     """Tell the event that stands for the tenant's state."""
-    facts: dict[str, Any] = {"tenant": tenant.name, "restarts": tenant.record.restarts}
+    facts = _facts(tenant)
     state = tenant.state
     if isinstance(state, Replacing):
         return _say_new(state, facts | {"serving": state.old.run.process.pid})
@@ -56,8 +56,12 @@ def say_leaving(tenant: Tenant) -> OwnEvent | None:
     """Tell the event that stands for what the process does that is leaving."""
     if tenant.leaving is None or not isinstance(tenant.leaving.state, Stopping | Killing | Exited):
         return None
-    facts: dict[str, Any] = {"tenant": tenant.name, "restarts": tenant.record.restarts}
-    return _say_one(tenant.leaving.state, facts | {"serving": _serving(tenant)})
+    return _say_one(tenant.leaving.state, _facts(tenant) | {"serving": _serving(tenant)})
+
+
+def _facts(tenant: Tenant) -> dict[str, Any]:
+    """Tell what all events say: also where a tenant without a process was last, for a reactor after us."""
+    return {"tenant": tenant.name, "restarts": tenant.record.restarts, "database": tenant.database}
 
 
 def is_known(event: OwnEvent, said: OwnEvent | None) -> bool:
@@ -79,7 +83,7 @@ def _say_new(both: Replacing, facts: dict[str, Any]) -> OwnEvent | None:
         case Waiting() as new:
             return None if new.quiet else ProcReplaceFailed(**facts, reason=new.reason)
         case Backoff() | Fatal() as new:
-            return ProcReplaceFailed(**facts, **_failure(new))
+            return ProcReplaceFailed(**facts | _failure(new))
         case Starting() as new:
             return _alive(new, facts | _about(new.run) | {"reason": both.reason})
         case Telling():
@@ -101,9 +105,9 @@ def _say_one(state: Single, facts: dict[str, Any]) -> OwnEvent | None:
         case Sleeping():
             return ProcSleeping(**facts)
         case Backoff():
-            return ProcBackoff(**facts, **_failure(state))
+            return ProcBackoff(**facts | _failure(state))
         case Fatal():
-            return ProcFatal(**facts, **_failure(state))
+            return ProcFatal(**facts | _failure(state))
         case Starting() | Running() | Stopping() | Killing() | Exited():
             return _alive(state, facts | _about(state.run))
         case _:

@@ -114,7 +114,8 @@ def _rest(  # noqa: PLR0913  # what is so, what is wanted, and what is there
             # what was never there has left nothing behind, and its name may be anything
             left = tenant.wish.seq and not isinstance(tenant.state, Gone)
             forget = [Forget(tenant=tenant.name)] if left else []
-            return Decision(_to(forgive(tenant), Gone(reason=goal.reason)), forget)
+            tenant = structs.replace(forgive(tenant), database="")  # another one may get its name
+            return Decision(_to(tenant, Gone(reason=goal.reason)), forget)
         case Unwanted():
             return Decision(_to(forgive(tenant), Stopped(by=goal.by, reason=goal.reason)))
         case Lacking():

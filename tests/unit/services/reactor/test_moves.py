@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import groupby
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,11 @@ from bus.events import (
     DbUp,
     ProcMoved,
     ProcReady,
+    StartRequested,
+    StopRequested,
+    TenantIdle,
     UserAdded,
+    UserDeleted,
 )
 from bus.model import TenantSettings
 from bus.sections import MoveSettings
@@ -243,6 +248,74 @@ class TestCatchingUp:
         assert spread(world) == {"db2": 1}
         (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
         assert (event.caught_up, event.waited) == ("unknown", 0.0)
+
+
+class TestAcrossARestart:
+    """What the reactor knew of a tenant without a process outlives it."""
+
+    def world(self, start: Literal["always", "on-demand"] = "always") -> World:
+        """One tenant that runs on db1; db2 is up as well."""
+        world = World()
+        world.say(release("1.0"))
+        world.say(verdict("db1", UP))
+        world.say(
+            UserAdded(tenant="t", path="/t", settings=TenantSettings(package="shop", start=start), stamp="1")
+        )
+        world.calm()
+        world.visit("t")
+        world.calm()
+        hear(world, verdict("db2", UP))
+        hear(
+            world,
+            UserAdded(
+                tenant="more",
+                path="/t",
+                settings=TenantSettings(package="shop", databases=("db1",)),
+                stamp="1",
+            ),
+        )
+        assert spread(world) == {"db1": 2}
+        return world
+
+    def test_one_that_was_stopped_comes_back_to_its_database(self) -> None:
+        world = self.world()
+        hear(world, StopRequested(tenant="t", by="ann"))
+        world.restart(lose_news=False)
+        hear(world, StartRequested(tenant="t", by="ann"))
+        assert spread(world) == {"db1": 2}
+
+    def test_one_that_slept_wakes_on_its_database(self) -> None:
+        world = self.world("on-demand")
+        ((_, program),) = [each for each in world.all() if each[0] == "t"]
+        process = program.process
+        hear(
+            world,
+            TenantIdle(tenant="t", pid=process.pid, started=process.started, idle_for=9.0, reason="unused"),
+        )
+        assert spread(world) == {"db1": 1}
+        world.restart(lose_news=False)
+        world.visit("t")
+        world.calm()
+        assert spread(world) == {"db1": 2}
+
+    def test_one_that_waited_is_held_back_when_it_moves(self) -> None:
+        world = self.world()
+        hear(world, verdict("db2", DOWN))
+        hear(world, verdict("db1", DOWN))
+        assert not world.all()
+        world.restart(lose_news=False)
+        hear(world, verdict("db2", UP))
+        (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
+        assert (event.source, event.target) == ("db1", "db2")
+        assert event.waited == pytest.approx(2.0, abs=0.01)
+
+    def test_another_tenant_of_the_name_of_one_that_is_gone_comes_from_nowhere(self) -> None:
+        world = self.world()
+        hear(world, UserDeleted(tenant="t"))
+        hear(world, verdict("db1", DOWN))
+        hear(world, UserAdded(tenant="t", path="/t", settings=TenantSettings(package="shop"), stamp="2"))
+        assert spread(world)["db2"] == 1
+        assert not [event for _, event in world.journal if isinstance(event, ProcMoved)]
 
 
 class TestGoingBack:
