@@ -91,7 +91,7 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
         case Switched() | NotSwitched():
             return structs.replace(tenant, state=_switched(tenant.state, heard))
         case Spawned() | SpawnFailed() | Withdrawn():
-            return structs.replace(tenant, state=_answered(tenant.state, heard, at))
+            return _answered(tenant, heard, at)
         case BecameReady():
             return _ready(tenant, heard, at)
         case Ended():
@@ -109,12 +109,24 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
 # ---------------------------------------------------------------- news of our own processes
 
 
-def _answered(state: State, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> State:
+def _answered(tenant: Tenant, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> Tenant:
+    state = tenant.state
     if not isinstance(state, Replacing):
-        return _reply(state, reply, at)
-    if isinstance(state.new, Telling):
-        return structs.replace(state, new=Idle()) if isinstance(reply, Withdrawn) else state
-    return structs.replace(state, new=_reply(state.new, reply, at))
+        return structs.replace(_unmoved(tenant, state, reply), state=_reply(state, reply, at))
+    if not isinstance(state.new, Telling):
+        tenant = _unmoved(tenant, state.new, reply)
+        return structs.replace(tenant, state=structs.replace(state, new=_reply(state.new, reply, at)))
+    if not isinstance(reply, Withdrawn):
+        return tenant
+    held = state.old.run.target.database
+    return structs.replace(tenant, state=structs.replace(state, new=Idle()), database=held)
+
+
+def _unmoved(tenant: Tenant, state: Single, reply: Spawned | SpawnFailed | Withdrawn) -> Tenant:
+    """Leave a tenant on the database that it comes from if nothing came of a start that was withdrawn."""
+    if isinstance(state, Withdrawing) and not isinstance(reply, Spawned):
+        return structs.replace(tenant, database=state.source)
+    return tenant
 
 
 def _switched(state: State, news: Switched | NotSwitched) -> State:

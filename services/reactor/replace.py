@@ -200,7 +200,8 @@ def _with_new(both: Replacing, decision: Decision) -> Decision:
 def _stop_both(tenant: Tenant, both: Replacing, goal: Aim, shared: Shared, at: float) -> Decision:
     """Stop the old process; the new one, if there is one, is then all that there is."""
     stopped, actions = stop(tenant, both.old, goal, shared, at)
-    if isinstance(both.new, Telling):
+    if isinstance(both.new, Telling):  # it has not left its database, as far as anybody knows
+        stopped = structs.replace(stopped, database=both.old.run.target.database)
         return Decision(stopped, [*actions, Withdraw(tenant=tenant.name)])
     if isinstance(both.new, Resting | Exited | Failed):
         return Decision(stopped, actions)

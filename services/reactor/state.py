@@ -127,6 +127,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     shown: ClassVar[str] = "STARTING"
 
     target: Target
+    source: str = ""
+    """The database that it used before, where it still is if nothing comes of this."""
 
 
 class Withdrawing(Struct, frozen=True, kw_only=True):
@@ -135,6 +137,8 @@ class Withdrawing(Struct, frozen=True, kw_only=True):
     shown: ClassVar[str] = "STOPPING"
 
     target: Target
+    source: str = ""
+    """As before that."""
 
 
 class Starting(Struct, frozen=True, kw_only=True):

@@ -156,8 +156,9 @@ def _spawn(
     )
     record = tenant.record
     record = structs.replace(record, restarts=record.restarts + record.fallen, fallen=False)
+    asked = Asked(target=target, source=tenant.database)
     tenant = structs.replace(tenant, record=record, database=target.database)
-    return Decision(_to(tenant, Asked(target=target)), [spawn])
+    return Decision(_to(tenant, asked), [spawn])
 
 
 def _move(  # noqa: PLR0913  # as for _rest
@@ -196,7 +197,8 @@ def _queue(tenant: Tenant, state: Asked, goal: Aim) -> Decision:
 
 def withdraw(tenant: Tenant, state: Asked) -> Decision:
     """Take a start back."""
-    return Decision(_to(tenant, Withdrawing(target=state.target)), [Withdraw(tenant=tenant.name)])
+    withdrawing = Withdrawing(target=state.target, source=state.source)
+    return Decision(_to(tenant, withdrawing), [Withdraw(tenant=tenant.name)])
 
 
 # ---------------------------------------------------------------- with a process

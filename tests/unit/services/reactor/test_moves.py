@@ -23,6 +23,7 @@ from bus.events import (
     TenantIdle,
     UserAdded,
     UserDeleted,
+    UserModified,
 )
 from bus.model import TenantSettings
 from bus.sections import MoveSettings
@@ -141,6 +142,52 @@ def test_one_that_did_not_switch_comes_by_a_token_all_the_same() -> None:
     order = world.orders[name]
     assert isinstance(order, Spawn)
     assert (order.database, order.comes, order.again) == ("db2", True, True)
+
+
+def on_its_way(*, switching: bool, dead: bool) -> World:
+    """One tenant of db1, which is lost, waits for its turn on db2."""
+    world = World(switching=switching)
+    world.say(release("1.0"))
+    world.say(verdict("db1", UP))
+    world.say(UserAdded(tenant="t", path="/t", settings=TenantSettings(package="shop"), stamp="1"))
+    world.calm()
+    hear(world, verdict("db2", UP))
+    world.say(verdict("db1", DOWN))
+    world.deliver(0)
+    if dead:
+        world.end("t", None, "SIGSEGV")
+        world.hear()
+    world.wait(3.0)
+    assert world.orders["t"].database == "db2"
+    return world
+
+
+@pytest.mark.parametrize(("switching", "dead"), [(False, False), (False, True), (True, False)])
+def test_who_waits_for_its_turn_when_the_other_is_lost_too_has_not_moved(
+    *, switching: bool, dead: bool
+) -> None:
+    world = on_its_way(switching=switching, dead=dead)
+    hear(world, verdict("db2", DOWN))
+    assert not world.all()
+    assert world.tenants["t"].database == "db1"
+    world.say(verdict("db1", UP))
+    world.deliver(0)
+    world.settle_down()
+    assert spread(world) == {"db1": 1}
+    (event,) = [event for _, event in world.journal if isinstance(event, ProcMoved)]
+    assert event.target == "db2"
+
+
+def test_who_is_asked_for_anew_while_it_waits_for_its_turn_still_needs_a_token() -> None:
+    world = on_its_way(switching=False, dead=True)
+    chosen = TenantSettings(package="shop", env={"A": "1"})
+    world.say(UserModified(tenant="t", path="/t", settings=chosen, stamp="2"))
+    world.deliver(0)
+    world.hear()
+    world.wait(3.0)
+    order = world.orders["t"]
+    assert isinstance(order, Spawn)
+    assert (order.settings.env, order.database, order.comes) == ({"A": "1"}, "db2", True)
 
 
 @settings(max_examples=50, deadline=None)

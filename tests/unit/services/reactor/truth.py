@@ -116,6 +116,7 @@ def check(world: World, name: str) -> None:
     assert program.ready
     order, settings = program.order, truth.wish.settings
     assert order.database in truth.allowed
+    assert order.database == tenant.database == tenant.state.run.target.database
     used = truth.databases[order.database]
     assert not isinstance(used, DbDown)
     if isinstance(used, DbUp | DbDegraded) and not truth.is_good(order.database):
