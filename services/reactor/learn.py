@@ -70,7 +70,6 @@ from services.reactor.state import (
     Single,
     Sleeping,
     Starting,
-    State,
     Stopping,
     Stuck,
     Target,
@@ -89,7 +88,7 @@ def learn(tenant: Tenant, heard: Input, at: float) -> Tenant:
         case TimeCame():
             return structs.replace(tenant, wake=None)
         case Switched() | NotSwitched():
-            return structs.replace(tenant, state=_switched(tenant.state, heard))
+            return _switched(tenant, heard)
         case Spawned() | SpawnFailed() | Withdrawn():
             return _answered(tenant, heard, at)
         case BecameReady():
@@ -129,20 +128,24 @@ def _unmoved(tenant: Tenant, state: Single, reply: Spawned | SpawnFailed | Withd
     return tenant
 
 
-def _switched(state: State, news: Switched | NotSwitched) -> State:
+def _switched(tenant: Tenant, news: Switched | NotSwitched) -> Tenant:
     """Take the word of a process that serves; it counts also when it comes late."""
+    state = tenant.state
     serving = state.old if isinstance(state, Replacing) else state
     if not isinstance(serving, Running) or serving.run.process != news.process:
-        return state
+        return tenant
     told = isinstance(state, Replacing) and isinstance(state.new, Telling)
     if isinstance(news, Switched):
         target = structs.replace(serving.run.target, database=news.database)
         serving = structs.replace(serving, run=structs.replace(serving.run, target=target))
-        return structs.replace(state, old=serving) if isinstance(state, Replacing) and not told else serving
+        if isinstance(state, Replacing) and not told:  # its successor is on the way somewhere
+            return structs.replace(tenant, state=structs.replace(state, old=serving))
+        return structs.replace(tenant, state=serving, database=news.database)
     if not isinstance(state, Replacing) or not told:
-        return state
+        return tenant
     serving = structs.replace(serving, run=structs.replace(serving.run, switches=False))
-    return structs.replace(state, old=serving, new=Idle(), reason=f"{state.reason}; {news.reason}")
+    reason = f"{state.reason}; {news.reason}"
+    return structs.replace(tenant, state=structs.replace(state, old=serving, new=Idle(), reason=reason))
 
 
 def _reply(state: Single, reply: Spawned | SpawnFailed | Withdrawn, at: float) -> Single:

@@ -27,7 +27,8 @@ from bus.events import (
 )
 from bus.model import TenantSettings
 from bus.sections import MoveSettings
-from services.reactor.actions import Spawn, Switch
+from services.reactor.actions import Spawn, Switch, Switched
+from services.reactor.placing import Load
 from tests.unit.services.reactor.world import World, release
 
 UP, DOWN = "answers", "no answer"
@@ -188,6 +189,19 @@ def test_who_is_asked_for_anew_while_it_waits_for_its_turn_still_needs_a_token()
     order = world.orders["t"]
     assert isinstance(order, Spawn)
     assert (order.settings.env, order.database, order.comes) == ({"A": "1"}, "db2", True)
+
+
+def test_who_says_late_that_it_has_switched_is_where_it_says() -> None:
+    world = on_its_way(switching=True, dead=False)
+    world.fail("t")
+    hear(world, verdict("db1", UP))
+    ((name, program),) = world.all()
+    assert spread(world) == {"db1": 1}
+    world.react(name, Switched(tenant=name, process=program.process, database="db2"))
+    assert world.loads() == {"db2": Load(there=1)}
+    world.end(name, None, "SIGSEGV")
+    world.calm()
+    assert spread(world) == {"db2": 1}
 
 
 @settings(max_examples=50, deadline=None)
