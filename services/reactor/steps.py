@@ -130,10 +130,20 @@ def _rest(  # noqa: PLR0913  # what is so, what is wanted, and what is there
             again = again or isinstance(tenant.state, Sleeping)
             if tenant.database not in {"", goal.database}:
                 return _move(tenant, goal, shared, at, beside, again=again)
-            waited = isinstance(tenant.state, Waiting) and not tenant.state.quiet
-            return _spawn(tenant, goal, beside, again=again, comes=waited and bool(goal.database))
+            return _spawn(tenant, goal, beside, again=again, comes=_comes(tenant.state, goal))
         case _:
             assert_never(goal)
+
+
+def _comes(state: State, goal: Target) -> bool:
+    """Tell whether a tenant has waited for its database, or made room for a successor of its own there."""
+    match state:
+        case Waiting():
+            return not state.quiet and bool(goal.database)
+        case Exited():
+            return state.run.target.database not in {"", goal.database}
+        case _:
+            return False
 
 
 def _must_wait(goal: Aim, leaving: Run) -> bool:

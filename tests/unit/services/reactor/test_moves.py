@@ -18,6 +18,7 @@ from bus.events import (
     DbUp,
     ProcMoved,
     ProcReady,
+    RestartRequested,
     StartRequested,
     StopRequested,
     TenantIdle,
@@ -32,6 +33,7 @@ from services.reactor.placing import Load
 from tests.unit.services.reactor.world import World, release
 
 UP, DOWN = "answers", "no answer"
+DRAIN = DbDrainRequested(database="db1", by="ann")
 OFF, ON = MoveSettings(), MoveSettings(failback_rate=1.0)
 
 
@@ -189,6 +191,25 @@ def test_who_is_asked_for_anew_while_it_waits_for_its_turn_still_needs_a_token()
     order = world.orders["t"]
     assert isinstance(order, Spawn)
     assert (order.settings.env, order.database, order.comes) == ({"A": "1"}, "db2", True)
+
+
+@pytest.mark.parametrize(("event", "comes"), [(DRAIN, True), (RestartRequested(tenant="t", by="ann"), False)])
+def test_who_must_be_alone_needs_a_token_as_well_to_come_from_elsewhere(
+    event: AnyEvent, *, comes: bool
+) -> None:
+    world = World()
+    world.say(release("1.0", overlap=False))
+    world.say(verdict("db1", UP))
+    world.say(UserAdded(tenant="t", path="/t", settings=TenantSettings(package="shop"), stamp="1"))
+    world.calm()
+    hear(world, verdict("db2", UP))
+    world.say(event)
+    world.deliver(0)
+    world.end("t", 0)
+    world.hear()
+    order = world.orders["t"]
+    assert isinstance(order, Spawn)
+    assert (order.database, order.comes) == ("db2" if comes else "db1", comes)
 
 
 def test_who_says_late_that_it_has_switched_is_where_it_says() -> None:
