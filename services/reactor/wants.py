@@ -273,11 +273,15 @@ def is_down(shared: Shared, database: str) -> bool:
 
 
 def count(shared: Shared, tenants: Iterable[Tenant]) -> Shared:
-    """Count anew how many tenants each database has."""
+    """Count how many tenants each database has; none of them came since dbwatch read what it has left."""
     loads: dict[str, Load] = {}
     for tenant in tenants:
         _add(loads, tenant, 1)
-    return structs.replace(shared, loads=loads)
+    databases = {
+        name: structs.replace(verdict, there=loads.get(name, Load()).there)
+        for name, verdict in shared.databases.items()
+    }
+    return structs.replace(shared, loads=loads, databases=databases)
 
 
 def recount(shared: Shared, before: Tenant, after: Tenant) -> Shared:

@@ -391,6 +391,13 @@ class TestAcrossARestart:
         assert (event.source, event.target) == ("db1", "db2")
         assert event.waited == pytest.approx(2.0, abs=0.01)
 
+    def test_those_that_a_database_has_take_none_of_the_connections_that_it_has_left(self) -> None:
+        world = world_of(20)
+        hear(world, DbUp(database="db2", reason=UP, headroom=15))
+        world.restart(lose_news=False)
+        hear(world, verdict("db1", DOWN))
+        assert spread(world) == {"db2": 20}
+
     def test_another_tenant_of_the_name_of_one_that_is_gone_comes_from_nowhere(self) -> None:
         world = self.world()
         hear(world, UserDeleted(tenant="t"))
