@@ -10,7 +10,8 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bus import log_files
@@ -102,8 +103,7 @@ class CutLog:
 
     def cut(self, length: int, time: float) -> None:
         """Rotate so much out of the live file; what is newest of it was written at `time`."""
-        live, draft = self._open(), log_files.create(self.directory / DRAFT)
-        try:
+        with self._opened() as (live, draft):
             place, left = self.hole, length
             while left:
                 copied = os.sendfile(draft, live, place, left)
@@ -111,17 +111,13 @@ class CutLog:
                     raise OSError(errno.ENODATA, "became shorter while it was read", LIVE)
                 place, left = place + copied, left - copied
             self._finish(live, draft, length, time)
-        finally:
-            os.close(live)
-            os.close(draft)
 
     def skip(self, length: int, time: float) -> int:
         """Drop so much from the live file, and say so in its place; gives how much is gone.
 
         The lines that are cut at either end stay whole.
         """
-        live, draft = self._open(), log_files.create(self.directory / DRAFT)
-        try:
+        with self._opened() as (live, draft):
             near = min(LOOK_FOR_LINE, length // 2)
             first, last = os.pread(live, near, self.hole), os.pread(live, near, self.hole + length - near)
             head = first[: first.find(b"\n") + 1]
@@ -130,9 +126,6 @@ class CutLog:
             with suppress(OSError):  # a full disk is no reason not to make room
                 os.write(draft, b"%btenantbus: %d bytes dropped\n%b" % (head or b"\n", dropped, tail))
             self._finish(live, draft, length, time)
-        finally:
-            os.close(live)
-            os.close(draft)
         return dropped
 
     def tidy(self) -> None:
@@ -167,6 +160,19 @@ class CutLog:
         self.pieces.append(piece)
         self._kept += log_plan.on_disk(piece)
         holes.punch(live, hole, self.hole)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[int, int]]:
+        """Open the live file and an empty draft."""
+        live = self._open()
+        try:
+            draft = log_files.create(self.directory / DRAFT)
+            try:
+                yield live, draft
+            finally:
+                os.close(draft)
+        finally:
+            os.close(live)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from bus import log_files
 from bus.log_reader import Lines, Log
 from bus.settings import Settings, load
 from services.reactor import logs
+from services.reactor.log_cut import DRAFT, CutLog
 from services.reactor.logs import LogKeeper
 from tests.harness import DEADLINE, Program, eventually, eventually_async
 
@@ -247,6 +248,20 @@ def test_one_bad_log_concerns_no_other(settings: Settings, caplog: pytest.LogCap
     kept.sweep()
     assert len(log_files.pieces(log_of(settings))) == 2
     assert len([record for record in caplog.records if "bad" in record.message]) == 1
+
+
+@pytest.mark.parametrize("work", [CutLog.cut, CutLog.skip])
+def test_what_cannot_be_cut_leaves_no_descriptor_open(
+    settings: Settings, work: Callable[[CutLog, int, float], object]
+) -> None:
+    directory = log_of(settings)
+    (directory / log_files.LIVE).write_bytes(MB * b"x")
+    known = CutLog(directory)
+    (directory / DRAFT).mkdir()  # as is any disk on which no file can be made
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(IsADirectoryError):
+        work(known, known.block, 0.0)
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_tenant_that_is_removed_is_forgotten(settings: Settings) -> None:
