@@ -169,24 +169,25 @@ class Forks:
         if tenant in self._asked:
             raise RunsAlreadyError("a process is being started already")
         places = Places(self._settings, tenant, token_hex(4))
-        places.prepare()
-        rights = self._isolation.settle(order, places.name)
-        alone = environment.binds_itself(package)
-        self._sleepers.wake(tenant)
-        held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
-        message = orders.write(order, package, held.port, places, rights)
-        with os.fdopen(orders.private(order, held.port, places, rights.user), "rb", 0) as private:
-            parent = self._parents.of(package)
-            with os.fdopen(places.make_page(), "r+b", 0) as score:
-                descriptors = [score.fileno(), private.fileno(), *held.descriptors]
-                parent.ask("spawn", descriptors, **message, sockets=len(held.descriptors))
+        with places.prepared():
+            rights = self._isolation.settle(order, places.name)
+            places.group = rights.group
+            alone = environment.binds_itself(package)
+            self._sleepers.wake(tenant)
+            held = self._sockets.open(tenant, listen_on_port=not alone, needs_port=alone)
+            message = orders.write(order, package, held.port, places, rights)
+            with os.fdopen(orders.private(order, held.port, places, rights.user), "rb", 0) as private:
+                parent = self._parents.of(package)
+                with os.fdopen(places.make_page(), "r+b", 0) as score:
+                    descriptors = [score.fileno(), private.fileno(), *held.descriptors]
+                    parent.ask("spawn", descriptors, **message, sockets=len(held.descriptors))
         timeout = self._settings.tenants.start_timeout
         if parent.listed.is_set():  # it has imported what there is to import
             timeout = min(timeout, FORKING)
         why = f"of {package.release} has not started {tenant} within {timeout:g} s"
         alarm = self._loop.call_later(timeout, self._give_up, parent, why)
         health = package.settings.health_path if message["command"] else None
-        self._asked[tenant] = Asked(parent, places, health, alarm, rights.group)
+        self._asked[tenant] = Asked(parent, places, health, alarm)
 
     def _give_up(self, parent: Link, why: str) -> None:
         parent.hung = why
@@ -229,7 +230,6 @@ class Forks:
             watched.kill()
             return
         asked.alarm.cancel()
-        watched.group = asked.group
         self._watched.show_foremost(tenant)
         self._leave_former(tenant)
         self._news(Spawned(tenant=tenant, process=process, port=self._sockets.port(tenant)))
@@ -271,13 +271,10 @@ class Forks:
             watched.link.ask("heard", tenant=tenant, pid=watched.process.pid)
         if code is None and not signal_name:  # nobody saw it, so nobody wrote it down
             watched.places.note(exited_at=page.now())
+        detail = watched.places.ran_out() if signal_name == "SIGKILL" or code is None else ""
         watched.places.remove()
         self._watched.remove(watched)
         self._leave_former(tenant)
-        detail = ""
-        if watched.group:
-            detail = watched.group.ran_out() if signal_name == "SIGKILL" or code is None else ""
-            watched.group.remove()
         process = watched.process
         self._switches.forget(process)
         self._news(Ended(tenant=tenant, process=process, code=code, signal=signal_name, detail=detail))
@@ -341,7 +338,7 @@ class Forks:
 
     def _find(self, watched: Watched, told: dict[str, Any], *, ready: bool) -> None:
         watched.ready = ready
-        watched.group = self._isolation.cgroups.holding(watched.places.name, watched.process.pid)
+        watched.places.group = self._isolation.cgroups.holding(watched.places.name, watched.process.pid)
         watched.told_to_stop = watched.places.read(watched.process, page.STOPPING_AT) != 0
         facts = {name: told[name] for name in ("release", "database", "port", "stamp")}
         self._found.append(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,16 +39,27 @@ class Places:
         """What that process is, for us."""
         self.data = self.directory / "data"
         """What the tenant may write."""
+        self.group: Group | None = None
+        """What holds the process to its limits."""
 
     @property
     def name(self) -> str:
         """Tell a name that no other process has: a tenant may have two of them."""
         return f"{self.tenant}~{self.key}"
 
-    def prepare(self) -> None:
-        """Make the directories that a process needs; raises FileNotFoundError when the tenant's is gone."""
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Make the directories that a process needs; what else is made for it goes if it cannot be ordered.
+
+        Raises FileNotFoundError when the tenant's directory is gone.
+        """
         for directory in (self.log.parent, self.pid.parent, self.data):
             directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            yield
+        except BaseException:
+            self.remove()
+            raise
 
     def make_page(self) -> int:
         """Make the process's score page; gives a descriptor of it."""
@@ -84,6 +95,12 @@ class Places:
         """Remove what was the process's own; the page that is shown stays to be looked at."""
         for file in (self.page, self.process):
             file.unlink(missing_ok=True)
+        if self.group:
+            self.group.remove()
+
+    def ran_out(self) -> str:
+        """Tell what the process had too little of, "" when that is not known."""
+        return self.group.ran_out() if self.group else ""
 
     def remove_all(self) -> None:
         """Remove what the tenant and all its processes had."""
@@ -159,8 +176,6 @@ class Asked(NamedTuple):
     health: str | None
     """What to ask a program that may not say when it serves."""
     alarm: asyncio.TimerHandle
-    group: Group | None
-    """What will hold it to its limits."""
 
 
 class RunsAlreadyError(Exception):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from services.reactor import identity, tree
 from services.reactor.actions import Process
-from services.reactor.cgroups import Group
 from services.reactor.link import Link
 from services.reactor.orders import Places
 from services.reactor.probe import until_served
@@ -39,8 +38,6 @@ class Watched:
         self.process, self.tenant, self.link = process, places.tenant, link
         self.places = places
         self.ready = self.told_to_stop = False
-        self.group: Group | None = None
-        """What holds the process to its limits."""
         self.user: Callable[[], int] = int
         """Tells the number of the user whose processes are all this one's; 0 when there is none."""
         self._marks, self._look, self._tell = places.marks(process), look, ended
@@ -126,13 +123,13 @@ class Watched:
 
     def _members(self) -> list[Process]:
         parent = self.link and self.link.process
-        held = self.group.pids() if self.group else set()
+        held = self.places.group.pids() if self.places.group else set()
         marks = self._marks._replace(uid=self.user())
         return tree.members(self._look(), self.process, parent.pid if parent else 0, marks, held)
 
     def _kill(self, members: Collection[Process]) -> None:
-        if self.group:
-            self.group.kill()
+        if self.places.group:
+            self.places.group.kill()
         tree.kill(members)
 
     async def _clear(self, code: int | None, signal: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from bus import cgroups
 from bus.model import Limits
-from services.reactor.actions import Ended
+from services.reactor.actions import Ended, SpawnFailed
 from services.reactor.cgroups import Cgroups, Group
 from tests.harness import eventually_async
-from tests.integration.forking import KILLED, Stage, alive, died, run, stage
+from tests.integration.forking import KILLED, Stage, alive, died, release, run, stage
 from tests.integration.isolating import PRYING, guarded, need_cgroup, need_root, unable
 from tests.integration.test_fork_pairs import start_beside
 
@@ -83,6 +83,25 @@ def test_it_is_said_also_by_a_reactor_that_was_away(short_dir: Path) -> None:
             here.news.clear()
             await here.begin()
             assert (await here.told(Ended, "acme")).detail == "out of memory (limit 64M)"
+
+    run(test())
+
+
+def test_of_a_start_that_cannot_be_nothing_is_left(short_dir: Path) -> None:
+    need_cgroup("memory")
+
+    async def test() -> None:
+        async with stage(short_dir, tenants='limits = {memory = "64M"}') as here:
+            await here.start("other")
+            before = places(here)
+            (short_dir / "tenants/acme").mkdir()
+            (short_dir / "tenants/acme/secrets.env").write_text("hunter2\n")
+            here.ask("acme")
+            assert (await here.told(SpawnFailed, "acme")).never
+            (short_dir / "tenants/acme/secrets.env").unlink()
+            here.ask("acme", release("unimportable", entry="unimportable_app:make_app"))
+            assert (await here.told(SpawnFailed, "acme")).never
+            assert places(here) == before
 
     run(test())
 
