@@ -164,7 +164,10 @@ class ListeningSockets:
         first, last = self._settings.tenants.port_range or (0, 0)
         kept = self._kept_port(tenant, first, last)
         if kept:
-            held.port, held.tcp = kept, _bind_tcp(kept, listen=listen)
+            try:
+                held.port, held.tcp = kept, _bind_tcp(kept, listen=listen)
+            except SocketError as error:
+                raise SocketError(f"{error}{_held_by(kept)}") from error
             return
         for port in range(first, last + 1):
             if port in self._owners:
@@ -259,7 +262,7 @@ def _is_served(path: Path) -> bool:
 
 
 def _bind_tcp(port: int, *, listen: bool) -> socket.socket | None:
-    """Listen on a loopback port, or only see that it is free; raises SocketError naming who has it."""
+    """Listen on a loopback port, or only see that it is free; raises SocketError."""
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -269,13 +272,16 @@ def _bind_tcp(port: int, *, listen: bool) -> socket.socket | None:
             return tcp
     except OSError as error:
         tcp.close()
-        raise SocketError(f"port {port}: {error.strerror}{_held_by(port)}") from error
+        raise SocketError(f"port {port}: {error.strerror}") from error
     tcp.close()
     return None
 
 
 def _held_by(port: int) -> str:
-    """Name the process that has a port, as far as /proc tells (proc_pid_fd(5), /proc/net/tcp)."""
+    """Name the process that has a port, as far as /proc tells (proc_pid_fd(5), /proc/net/tcp).
+
+    It looks at all descriptors of all processes: 15,000 take a quarter of a second.
+    """
     inodes: dict[str, bool] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if Path(table).exists():
@@ -285,12 +291,13 @@ def _held_by(port: int) -> str:
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             listens = inodes.get(str(link.readlink()))
+            if listens is None:
+                continue
             name = (link.parents[1] / "comm").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:  # it ended, or is not ours to look at
             continue
-        if listens is not None:
-            how = "has it" if listens else "has a connection from it"
-            return f", pid {link.parts[2]} ({name}) {how}"
+        how = "has it" if listens else "has a connection from it"
+        return f", pid {link.parts[2]} ({name}) {how}"
     return ""
 
 
