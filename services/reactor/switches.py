@@ -36,7 +36,7 @@ class Switches:
             return
         try:
             url = self._file(order)
-        except FileError as error:
+        except (FileError, OSError) as error:
             self._loop.call_soon(self._fail, order, str(error))
             return
         try:
@@ -76,7 +76,10 @@ class Switches:
             self.forget(process)
 
     def _file(self, order: Switch) -> int:
-        """Put the URL where nobody but the tenant looks: into a file without a name; raises FileError."""
+        """Put the URL where nobody but the tenant looks: into a file without a name.
+
+        Raises FileError for passwords that cannot be read, OSError.
+        """
         directory = self._settings.tenants_dir / order.tenant
         env = environment.for_tenant(self._settings, order, 0, directory)
         descriptor = os.memfd_create("database")

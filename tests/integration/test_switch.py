@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -62,6 +63,24 @@ def test_a_process_takes_another_database_and_stays(place: Path) -> None:
             tell(here, process, "db1")
             assert (await here.told(Switched, "acme")).database == "db1"
             assert (await used(here))[1].endswith("db1.db")
+
+    run(test())
+
+
+def test_that_the_reactor_cannot_tell_it_is_no_end_of_the_reactor(place: Path) -> None:
+    async def test() -> None:
+        async with stage(place, extra=EXTRA) as here:
+            process = await start(here, "well")
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                tell(here, process, "db1")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            failed = await here.told(NotSwitched, "acme")
+            assert "Too many open files" in failed.reason
+            tell(here, process)
+            await here.told(Switched, "acme")
 
     run(test())
 
