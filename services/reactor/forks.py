@@ -91,7 +91,8 @@ class Forks:
             self._fail(order.tenant, f"the settings have no database {order.database!r}", never=True)
         except OSError as error:
             hopeless = isinstance(error, FileNotFoundError | PermissionError)
-            self._fail(order.tenant, f"{error.strerror}: {error.filename}", never=hopeless)
+            where = f": {error.filename}" if error.filename else ""
+            self._fail(order.tenant, f"{error.strerror}{where}", never=hopeless)
 
     def switch(self, order: Switch) -> None:
         """Tell a process to use another database; answered by Switched or NotSwitched, or by its end."""

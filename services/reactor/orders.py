@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from services.reactor.isolation import Rights
 from services.reactor.link import Link, Message
 from services.reactor.tenantbus_fork import page
 from services.reactor.users import User
+
+log = logging.getLogger(__name__)
 
 MICRO = 1_000_000
 
@@ -62,17 +65,27 @@ class Places:
             raise
 
     def make_page(self) -> int:
-        """Make the process's score page; gives a descriptor of it."""
+        """Make the process's score page; gives a descriptor of it.
+
+        Raises OSError on a full disk: whoever wrote on a page that the disk has no room for would end by it.
+        """
         descriptor = os.open(self.page, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.truncate(descriptor, page.SIZE)
+        try:
+            os.posix_fallocate(descriptor, 0, page.SIZE)
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
     def show(self, pid: int) -> None:
-        """Let everybody take this process for the tenant's: in one step, so that there is always a page."""
-        if self._is_shown(pid):
-            return
+        """Let everybody take this process for the tenant's: in one step, so that there is always a page.
+
+        It serves also when that cannot be written down.
+        """
         draft = self.shown.with_name(f".{self.shown.name}")
-        with contextlib.suppress(FileNotFoundError):  # somebody has cleaned up
+        try:
+            if self._is_shown(pid):
+                return
             draft.unlink(missing_ok=True)
             draft.hardlink_to(self.page)
             draft.replace(self.shown)
@@ -80,6 +93,10 @@ class Places:
             draft = self.pid.with_name(f"{self.pid.name}.new")
             draft.write_text(f"{pid}\n", encoding="ascii")
             draft.replace(self.pid)
+        except FileNotFoundError:  # somebody has cleaned up
+            return
+        except OSError as error:
+            log.warning("%s: %s: pid %d of %s is not shown", draft, error.strerror, pid, self.tenant)
 
     def _is_shown(self, pid: int) -> bool:
         try:

@@ -17,7 +17,6 @@ class Registry:
         """Tells the fork servers, whose children are looked at as well."""
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, list[Watched]] = {}
-        self._shown: dict[str, Process] = {}
         self._snapshot: tree.Snapshot | None = None
 
     def __iter__(self) -> Iterator[Watched]:
@@ -40,15 +39,12 @@ class Registry:
             self.show_foremost(tenant)
         else:
             del self._watched[tenant]
-            self._shown.pop(tenant, None)
             watched.places.pid.unlink(missing_ok=True)
 
     def show_foremost(self, tenant: str) -> None:
         """Let people and the dispatcher see the one of a tenant's processes that counts."""
         foremost = max(self._watched[tenant], key=lambda each: each.rank)
-        if self._shown.get(tenant) != foremost.process:
-            self._shown[tenant] = foremost.process
-            foremost.places.show(foremost.process.pid)
+        foremost.places.show(foremost.process.pid)
 
     def show_all(self) -> None:
         for tenant in self._watched:
