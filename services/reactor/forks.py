@@ -292,7 +292,7 @@ class Forks:
         self._switches.lose(speaker)
         self._sleepers.lose(speaker)
         how = speaker.hung or f"of {speaker.release} ended"
-        why = speaker.broken or f"the fork server {how}; see log/fork-{speaker.release}.log"
+        why = speaker.broken or f"the fork server {how}; see {self._parents.log_of(speaker.release)}"
         for watched in list(self._watched):
             if watched.link is speaker:
                 watched.lose_parent()

@@ -68,14 +68,17 @@ class ForkServers:
         path = self._settings.fork_socket(package.release)
         if running:
             self._retire(running, path)
-        log_file = self._settings.state_dir / "log" / f"fork-{package.release}.log"
         environ = environment.for_fork_server(self._settings, os.environ)
-        pid, peer = link.start(path, log_file, package, environ)
+        pid, peer = link.start(path, self.log_of(package.release), package, environ)
         self._reap_when_ended(pid)
         started = Link(peer, self._heard, package.release, package.stamp, identity.identify(pid))
         self._links.add(started)
         self._current[package.release] = started
         return started
+
+    def log_of(self, release: str) -> Path:
+        """Tell where the release's fork servers print to."""
+        return self._settings.state_dir / "log" / f"fork-{release}.log"
 
     def again(self, release: str) -> Link | None:
         """Tell the fork server of a release that had one, a new one if it is gone; None if that cannot be."""
