@@ -4,10 +4,8 @@ from cli.span import duration
 from cli.view import TenantRow
 
 
-def advise(
-    row: TenantRow, retry_in: float, log: str, *, invalid: bool = False, held: bool = False
-) -> list[str]:
-    """Give the lines that follow the chain of causes; `retry_in` in seconds, `log` names its directory.
+def advise(row: TenantRow, retry_in: float, *, invalid: bool = False, held: bool = False) -> list[str]:
+    """Give the lines that follow the chain of causes; `retry_in` in seconds.
 
     `invalid` tells that its newest settings cannot be used, `held` that it was among those that did not work
     when the brake came on.
@@ -21,19 +19,17 @@ def advise(
         case "RUNNING" if invalid:
             return ["It serves, on its last good settings, until that is corrected."]
         case "RUNNING" | "STARTING" | "STOPPING" | "EXITED" | "STUCK":
-            return _alive(row, log)
+            return _alive(row)
         case "BACKOFF":
             return [
                 f"It is started again in {duration(retry_in)}; `bus restart {row.tenant}` does so at once."
                 if retry_in
                 else "It is being started again.",
-                f"What it said last: `bus logs {row.tenant}`, or {log}/.",
             ]
         case "FATAL":
             return [
                 "It failed too often, or said that it can never start."
                 + (f" Next try in {duration(retry_in)}." if retry_in else " It is being tried again."),
-                f"What it said last: `bus logs {row.tenant}`, or {log}/.",
                 f"When that is put right: `bus start {row.tenant}`",
             ]
         case "WAITING":
@@ -45,17 +41,20 @@ def advise(
         case "INVALID":
             return ["Correct that file, and it starts by itself."]
         case _:
-            return ["Does the reactor run? See `bus services`."]
+            return [
+                "It waits for its turn, or for its release to be imported.",
+                "If that takes long: does the reactor run? See `bus services`.",
+            ]
 
 
-def _alive(row: TenantRow, log: str) -> list[str]:
+def _alive(row: TenantRow) -> list[str]:
     match row.state:
         case "RUNNING" if row.reason:
             return ["It serves, as it did before, until that is over or put right."]
         case "RUNNING":
             return ["It serves. Nothing to do."]
         case "STARTING":
-            return [f"It is starting. If that takes long: what it says is in {log}/."]
+            return [f"It is starting. If that takes long: `bus logs {row.tenant} -f` shows what it says."]
         case "STUCK":
             return [
                 "The reactor ends it and starts it again. If that happens often, look for code that blocks."

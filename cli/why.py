@@ -8,7 +8,7 @@ import click
 
 from bus.api import Bus
 from bus.events import Envelope, ProcBackoff, ProcFatal, ProcStuck, UserInvalid
-from cli import view
+from cli import said, view
 from cli.advice import advise
 from cli.helptext import examples
 from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
@@ -44,7 +44,7 @@ def why(tenant: str, *, json: bool) -> None:
     if json:
         print("[" + ",\n ".join(map(event_json, causes)) + "]")
         return
-    tell(row, causes, str(settings.tenants_dir / row.tenant / "log"), held=held)
+    tell(row, causes, settings.tenants_dir / row.tenant / "log", held=held)
 
 
 async def chain(bus: Bus, tenant: str) -> list[Envelope]:
@@ -65,7 +65,7 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     return sorted(found + wrong, key=lambda envelope: envelope.seq)
 
 
-def tell(row: view.TenantRow, causes: list[Envelope], log: str, *, held: bool) -> None:
+def tell(row: view.TenantRow, causes: list[Envelope], log: Path, *, held: bool) -> None:
     show = show_line(dates=True)
     for envelope in causes:
         show(envelope)
@@ -75,7 +75,8 @@ def tell(row: view.TenantRow, causes: list[Envelope], log: str, *, held: bool) -
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))
     print(f"\n{row.tenant} is {state}{since}{': ' if row.reason else ''}{plain(row.reason)}")
     invalid = any(isinstance(envelope.event, UserInvalid) for envelope in causes)
-    for line in (*_evidence(causes), *advise(row, _retry_in(causes), log, invalid=invalid, held=held)):
+    found = (*_evidence(causes), *said.excerpt(row.tenant, causes, log))
+    for line in (*found, *advise(row, _retry_in(causes), invalid=invalid, held=held)):
         print(line)
 
 
