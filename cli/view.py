@@ -30,6 +30,7 @@ from bus.events import (
     ProcWaiting,
     ServiceDown,
     ServiceUp,
+    UserAdded,
     UserDeleted,
     UserEvent,
     UserInvalid,
@@ -58,6 +59,9 @@ STATES: Mapping[type[ProcEvent], str] = {
 """The word on screen for what a tenant's process was last said to do."""
 
 ALIVE = {"STARTING", "RUNNING", "STUCK", "STOPPING"}
+
+DELETED = "deleted"
+"""The reason of PROC_STOPPED when the tenant was removed."""
 
 
 class TenantRow(NamedTuple):
@@ -138,6 +142,8 @@ def _serving(envelope: Envelope) -> int:
 
 def _tenant(name: str, user: Envelope | None, process: Process | None, now: float) -> TenantRow | None:
     known = user is not None and not isinstance(user.event, UserDeleted)
+    if process and user and is_of_former(process.last, user):
+        process = None
     row = _process(process, now) if process else None
     if not known and (row is None or row.state not in ALIVE):
         return None
@@ -146,6 +152,13 @@ def _tenant(name: str, user: Envelope | None, process: Process | None, now: floa
     if user and isinstance(user.event, UserInvalid):
         return _invalid(row, user, user.event)
     return row
+
+
+def is_of_former(process: Envelope, user: Envelope) -> bool:
+    """Tell whether it was a former tenant of this name whose process is told of, and a new one has come."""
+    last = process.event
+    gone = isinstance(last, ProcStopped) and last.reason == DELETED
+    return gone and isinstance(user.event, UserAdded) and process.seq < user.seq
 
 
 def _blank(name: str, user: Envelope | None) -> TenantRow:

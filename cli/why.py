@@ -54,6 +54,8 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     """
     process = (await bus.latest("PROC_*", subject=tenant)).events
     user = (await bus.latest("USER_*", subject=tenant)).events
+    if process and user and view.is_of_former(process[0], user[0]):
+        process = []
     found = process or user
     wrong = [envelope for envelope in user if isinstance(envelope.event, UserInvalid) and process]
     while found[0].cause and len(found) < LONGEST:

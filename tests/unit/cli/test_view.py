@@ -57,6 +57,17 @@ def test_running_counts_from_the_start_of_the_process_though_it_was_found_again_
     assert (row.state, row.since) == ("RUNNING", 2.0)
 
 
+def test_a_tenant_that_was_removed_and_made_again_is_not_stopped() -> None:
+    removed = (UserDeleted(tenant="acme"), ProcStopped(tenant="acme", reason="deleted"))
+    (row,) = ps(ADDED, READY, *removed, ADDED)
+    assert (row.state, row.since) == ("UNKNOWN", 5.0)
+    (row,) = ps(ADDED, READY, *removed, ADDED, STARTED)
+    assert row.state == "STARTING"
+    by_hand = ProcStopped(tenant="acme", reason="stop requested")
+    (row,) = ps(by_hand, ADDED)  # as after the loss of the journal
+    assert row.state == "STOPPED"
+
+
 def test_while_it_is_replaced_it_runs_as_the_process_that_serves() -> None:
     history: list[AnyEvent] = [ADDED, STARTED, READY]
     moved = ProcMoved(tenant="acme", database="db1", source="db1", target="db2", reason="down", serving=7)
