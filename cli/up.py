@@ -12,7 +12,7 @@ from bus.settings import Settings
 from cli.failure import NOT_DONE, SETTINGS
 from cli.helptext import examples
 from cli.session import load_settings
-from cli.supervise.foreground import End, Plan, run
+from cli.supervise.foreground import LOCK, End, Plan, run
 from cli.world import SERVICES
 
 CODES = {End.DONE: 0, End.CANNOT: SETTINGS, End.TENANTS_LEFT: NOT_DONE}
@@ -43,7 +43,7 @@ def up(*, quiet: bool, hung_after: float) -> None:
     """
     settings = load_settings()
     settings.prepare()
-    lock.hold(settings.run_dir / "up.lock", "bus up")
+    lock.hold(settings.run_dir / LOCK, "bus up")
     _wait_for_former(settings)
     end = run(Plan(settings=settings, quiet=quiet, hung_after=hung_after))
     raise click.exceptions.Exit(CODES[end])

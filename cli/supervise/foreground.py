@@ -11,9 +11,10 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from bus import sdnotify
+from bus import lock, sdnotify
 from bus.api import Bus
 from bus.client import connect
+from bus.errors import AlreadyRunningError
 from bus.events import Envelope, ServiceDown
 from bus.settings import Settings
 from cli.render import STATE_COLOUR, coloured, paint, plain
@@ -24,6 +25,9 @@ from cli.tail import show_line
 from cli.view import ServiceRow
 
 MODULES = {"broker": "bus"}
+
+LOCK = "up.lock"
+"""In the run directory: held by the one `bus up` that may run there."""
 
 PASSING = {"STARTING", "STOPPING", "STOPPED"}
 """States of a service that are not worth a line on the screen."""
@@ -84,16 +88,18 @@ async def _run(plan: Plan, screen: Screen) -> End:
     supervisor = Supervisor(_spawner(plan), screen)
     signals = _signals()
     at = control.path(plan.settings)
-    server = await control.listen(at, supervisor.answer)
+    servers = [await control.listen(at, supervisor.answer)]
     tasks = [
         asyncio.create_task(sdnotify.keep_alive()),
         asyncio.create_task(_narrate(plan, screen)),
         asyncio.create_task(_try_again(Path(plan.settings.file), supervisor)),
+        asyncio.create_task(_stay(plan.settings, supervisor, servers, screen)),
     ]
     try:
         return await _live(supervisor, signals, screen)
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         at.unlink(missing_ok=True)
         for task in tasks:
             task.cancel()
@@ -136,6 +142,26 @@ async def _try_again(settings: Path, supervisor: Supervisor) -> None:
         if now != before:
             before = now
             await supervisor.try_again()
+
+
+async def _stay(
+    settings: Settings, supervisor: Supervisor, servers: list[asyncio.Server], screen: Screen
+) -> None:
+    """Make the run directory anew whenever somebody has removed it: without it nobody finds anybody."""
+    at, ours = control.path(settings), settings.run_dir / LOCK
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        if at.exists() and ours.exists():
+            continue
+        screen.say(f"somebody has removed {at if ours.exists() else settings.run_dir}: it is made anew")
+        try:
+            settings.prepare()
+            if not ours.exists():
+                lock.hold(ours, "bus up")
+            servers.append(await control.listen(at, supervisor.answer))
+            await supervisor.begin_again()
+        except (OSError, AlreadyRunningError) as error:
+            screen.say(f"{error}; trying again")
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

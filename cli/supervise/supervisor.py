@@ -35,6 +35,11 @@ class Supervisor:
         fatal = [keeper for keeper in self._keepers.values() if keeper.row.state == "FATAL"]
         await asyncio.gather(*(keeper.start() for keeper in fatal))
 
+    async def begin_again(self) -> None:
+        """Start all anew, but those that somebody has stopped; tenants do not notice."""
+        wanted = [name for name, keeper in self._keepers.items() if keeper.row.state != "STOPPED"]
+        await asyncio.gather(*(self.answer(Ask(verb="restart", service=name)) for name in wanted))
+
     def rows(self) -> list[ServiceRow]:
         return [keeper.row for keeper in self._keepers.values()]
 

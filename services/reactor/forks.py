@@ -291,8 +291,7 @@ class Forks:
         self._parents.lose(speaker)
         self._switches.lose(speaker)
         self._sleepers.lose(speaker)
-        how = speaker.hung or f"of {speaker.release} ended"
-        why = speaker.broken or f"the fork server {how}; see {self._parents.log_of(speaker.release)}"
+        why = self._parents.explain(speaker)
         for watched in list(self._watched):
             if watched.link is speaker:
                 watched.lose_parent()
@@ -335,7 +334,8 @@ class Forks:
         finally:
             os.close(pidfd)
         watched = self._watch(process, places, None)
-        self._find(watched, msgspec.structs.asdict(told), ready=places.read(process, page.READY_AT) != 0)
+        told, ready = places.find(told)
+        self._find(watched, msgspec.structs.asdict(told), ready=ready)
 
     def _find(self, watched: Watched, told: dict[str, Any], *, ready: bool) -> None:
         watched.ready = ready

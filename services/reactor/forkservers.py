@@ -69,14 +69,19 @@ class ForkServers:
         if running:
             self._retire(running, path)
         environ = environment.for_fork_server(self._settings, os.environ)
-        pid, peer = link.start(path, self.log_of(package.release), package, environ)
+        pid, peer = link.start(path, self._log_of(package.release), package, environ)
         self._reap_when_ended(pid)
         started = Link(peer, self._heard, package.release, package.stamp, identity.identify(pid))
         self._links.add(started)
         self._current[package.release] = started
         return started
 
-    def log_of(self, release: str) -> Path:
+    def explain(self, gone: Link) -> str:
+        """Tell why one is gone."""
+        how = gone.hung or f"of {gone.release} ended"
+        return gone.broken or f"the fork server {how}; see {self._log_of(gone.release)}"
+
+    def _log_of(self, release: str) -> Path:
         """Tell where the release's fork servers print to."""
         return self._settings.state_dir / "log" / f"fork-{release}.log"
 

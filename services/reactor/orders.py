@@ -149,6 +149,17 @@ class Places:
         ours = (numbers[page.PID], numbers[page.STARTED]) == (process.pid, process.started)
         return numbers[slot] if ours else 0
 
+    def find(self, told: "ProcessFile") -> tuple["ProcessFile", bool]:
+        """Tell what an orphan of ours runs on, and whether it serves.
+
+        One whose socket nobody finds any more is good for nothing but to be replaced: nothing that is wanted
+        has the stamp "".
+        """
+        if self.settings.http_socket(self.tenant).exists():
+            return told, self.read(told.process, page.READY_AT) != 0
+        log.warning("%s: somebody has removed the files of pid %d: it is replaced", self.tenant, told.pid)
+        return msgspec.structs.replace(told, stamp=""), True
+
 
 def remove_pages(settings: Settings, kept: Iterable[Places]) -> None:
     """Remove the score pages of all other processes."""

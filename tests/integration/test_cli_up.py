@@ -1,6 +1,7 @@
 """`bus up` when things go wrong: services that crash, hang or cannot start, and its own bad end."""
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -202,3 +203,20 @@ def test_it_is_ready_as_systemd_understands_it(place: Shop) -> None:
             up.signal(signal.SIGTERM)
             assert manager.recv(100) == b"STOPPING=1"
             assert up.process.wait(DEADLINE) == 0
+
+
+def test_a_run_directory_that_is_removed_is_made_anew(place: Shop) -> None:
+    run = place.place / "var/run"
+    with place.up() as up:
+        tenant, services = running(place), place.json("services")
+        shutil.rmtree(run)
+        eventually(lambda: f"somebody has removed {run}: it is made anew" in up.output)
+        eventually((run / "up.sock").exists)
+        eventually(lambda: running(place) != tenant, every=0.1)
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.connect(str(run / "http/first.sock"))
+        assert "Hello" in place.serves("first")
+        assert {row["state"] for row in place.json("services")} == {"RUNNING"}
+        assert not {row["pid"] for row in services} & {row["pid"] for row in place.json("services")}
+        assert "not ready" not in up.output
+    assert up.process.returncode == 0

@@ -65,7 +65,10 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, _notice)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while not self._ending:
-            lonely = not self._peer and not self._by_pid and not self._kept
+            idle = not self._peer and not self._by_pid
+            if idle and not self._can_be_found():
+                break
+            lonely = idle and not self._kept
             ready = self._selector.select(LONELY if lonely else None)
             if not ready and lonely:
                 break
@@ -362,9 +365,13 @@ class ForkServer:
 
     def close(self) -> None:
         """Remove our control socket, while it is still ours."""
+        if self._can_be_found():
+            Path(self._about["socket"]).unlink()
+
+    def _can_be_found(self) -> bool:
+        """Tell whether the next reactor would find us: somebody may have removed our control socket."""
         control = Path(self._about["socket"])
-        if control.exists() and control.stat().st_ino == self._about["inode"]:
-            control.unlink()
+        return control.exists() and control.stat().st_ino == self._about["inode"]
 
 
 def say(text: str) -> None:
