@@ -6,12 +6,11 @@ import time
 import click
 
 from bus.api import Bus
-from bus.events import BrakeOn
 from cli import view
 from cli.helptext import examples
 from cli.render import coloured, moment, paint, plain, show
 from cli.session import load_settings, meant, on_bus
-from cli.world import brake, tenants
+from cli.world import brake, tenants, unwritten
 
 
 @click.command(
@@ -32,10 +31,10 @@ def ps(names: tuple[str, ...], *, json: bool) -> None:
     SINCE is when that began; RESTARTS counts the starts that nobody asked for.
     """
 
-    async def look(bus: Bus) -> tuple[list[view.TenantRow], tuple[float, BrakeOn] | None]:
-        return await tenants(bus), await brake(bus)
+    async def look(bus: Bus) -> tuple[list[view.TenantRow], list[tuple[str, str]]]:
+        return await tenants(bus), await alarms(bus)
 
-    rows, braked = on_bus(load_settings(), look)
+    rows, trouble = on_bus(load_settings(), look)
     if names:
         wanted = meant(names, [row.tenant for row in rows], "tenant")
         rows = [row for row in rows if row.tenant in wanted]
@@ -43,7 +42,22 @@ def ps(names: tuple[str, ...], *, json: bool) -> None:
         print("no tenants yet: a directory with a tenant.toml is one", file=sys.stderr)
         return
     show(view.TenantRow._fields, rows, json=json)
-    if braked and not json:
-        since, brake_on = braked
-        words = f"brake on since {moment(since, time.time())}: {plain(brake_on.reason)}"
-        print(paint(words, "red", on=coloured(sys.stderr)), "See `bus dispatcher`.", file=sys.stderr)
+    for what, advice in () if json else trouble:
+        print(paint(f"{what}.", "red", on=coloured(sys.stderr)), advice, file=sys.stderr)
+
+
+async def alarms(bus: Bus) -> list[tuple[str, str]]:
+    """Give what is wrong with more than one tenant, and what to do."""
+    found, now = [], time.time()
+    if braked := await brake(bus):
+        since, on = braked
+        found.append((f"brake on since {moment(since, now)}: {plain(on.reason)}", "See `bus dispatcher`."))
+    if silent := await unwritten(bus):
+        since, degraded = silent
+        found.append(
+            (
+                f"journal not written since {moment(since, now)}: {plain(degraded.reason)}",
+                f"Is there room for {plain(degraded.journal)}?",
+            )
+        )
+    return found

@@ -3,7 +3,7 @@
 import time
 
 from bus.api import Bus
-from bus.events import BrakeOn
+from bus.events import BrakeOn, JournalDegraded
 from cli import view
 
 SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
@@ -20,6 +20,14 @@ async def brake(bus: Bus) -> tuple[float, BrakeOn] | None:
     """Tell when the brake came on, and what was said then; None when it is not on."""
     for newest in (await bus.latest("BRAKE_*")).events:
         if isinstance(newest.event, BrakeOn):
+            return newest.time, newest.event
+    return None
+
+
+async def unwritten(bus: Bus) -> tuple[float, JournalDegraded] | None:
+    """Tell since when the journal cannot be written, and what was said then; None when it can be."""
+    for newest in (await bus.latest("JOURNAL_*")).events:
+        if isinstance(newest.event, JournalDegraded):
             return newest.time, newest.event
     return None
 

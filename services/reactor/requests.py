@@ -46,12 +46,13 @@ class Requests:
         kept = Kept(seq=order.seq, event=order.request) if order.request else None
         if kept == self._kept.get(tenant) or not TENANT_NAME.fullmatch(tenant):
             return
+        file = self._directory / tenant / "run" / FILE
         try:
-            self._write(self._directory / tenant / "run" / FILE, kept)
+            self._write(file, kept)
         except FileNotFoundError:  # nobody has such a directory (yet)
             return
         except OSError as error:
-            log.warning("%s: %s: what was asked for is in the journal alone", error.filename, error.strerror)
+            log.warning("%s: %s: what was asked for is in the journal alone", file, error.strerror)
             return
         if kept:
             self._kept[tenant] = kept

@@ -22,6 +22,8 @@ from bus.events import (
     BrakeOff,
     BrakeOn,
     DbUp,
+    JournalDegraded,
+    JournalRestored,
     ProcBackoff,
     ProcReady,
     ProcStarted,
@@ -147,6 +149,18 @@ def test_the_brake_is_seen_where_one_looks_first(settings: Settings, broker: Pro
     say(settings, (BrakeOff(reason="few are"), 0))
     assert not run("ps", cwd=settings.root).stderr
     assert "the brake is on" not in bus("why", "acme", cwd=settings.root)
+
+
+def test_a_journal_that_cannot_be_written_is_seen_where_one_looks_first(
+    settings: Settings, broker: Program
+) -> None:
+    file = str(settings.journal)
+    say(settings, *ACME, (JournalDegraded(journal=file, reason="disk is full"), 0))
+    told = run("ps", cwd=settings.root).stderr
+    assert "journal not written since" in told
+    assert f"disk is full. Is there room for {file}?" in told
+    say(settings, (JournalRestored(journal=file, reason="1 event"), 0))
+    assert not run("ps", cwd=settings.root).stderr
 
 
 def test_the_present(settings: Settings, broker: Program) -> None:
