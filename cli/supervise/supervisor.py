@@ -3,12 +3,16 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from bus import sdnotify
 from cli.supervise.control import Answer, Ask
 from cli.supervise.keeper import BY_HAND, Keeper, Life, News
 from cli.view import ServiceRow
 from cli.world import SERVICES
+
+PATIENCE = 10.0
+"""Seconds that the stop of everything waits for a reactor that is starting: it alone can stop tenants."""
 
 
 class Supervisor:
@@ -64,6 +68,10 @@ class Supervisor:
         self._ending = True
         sdnotify.send("STOPPING=1")
         broker, *others, reactor = self._keepers.values()
+        if reactor.row.state == "STARTING":  # it is about to find tenants that a former one has left
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await reactor.start()
         had_reactor = reactor.row.state == "RUNNING"
         row = await reactor.stop(signal.SIGINT, within=None)
         await asyncio.gather(*(keeper.stop() for keeper in others))

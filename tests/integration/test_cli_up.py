@@ -120,6 +120,28 @@ def test_the_death_of_bus_up_ends_the_services_and_no_tenant(place: Shop) -> Non
         assert f"pid {tenant}" in place.serves("first")
 
 
+def test_ctrl_c_while_it_starts_stops_the_tenants_that_a_former_one_has_left(place: Shop) -> None:
+    with place.up() as up:
+        running(place)
+        up.kill()
+    with Program(BUS, "up", cwd=place.place) as up:
+        eventually(lambda: "broker      RUNNING" in up.output)
+        eventually(lambda: b"services.reactor" in commands(place), every=0.001)
+        up.signal(signal.SIGINT)
+        assert up.process.wait(2 * DEADLINE) == 0
+        assert "Traceback" not in up.output
+        assert place.processes() == []
+
+
+def commands(place: Shop) -> list[bytes]:
+    """Give all words of what runs there."""
+    found: list[bytes] = []
+    for pid in place.processes():
+        with suppress(OSError):
+            found += Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return found
+
+
 def test_a_second_ctrl_c_does_not_wait_and_says_that_tenants_run_on(place: Shop) -> None:
     with place.up() as up:
         tenant = running(place)
