@@ -139,8 +139,7 @@ class ListeningSockets:
         held = self._held.pop(tenant, None)
         if held:
             held.close()
-        for port in [port for port, owner in self._owners.items() if owner == tenant]:
-            del self._owners[port]
+        self._disown(tenant)
         self._settings.http_socket(tenant).unlink(missing_ok=True)
         self._port_file(tenant).unlink(missing_ok=True)
 
@@ -157,6 +156,10 @@ class ListeningSockets:
             if not _is_served(path):
                 path.unlink(missing_ok=True)
 
+    def _disown(self, tenant: str) -> None:
+        for port in [port for port, owner in self._owners.items() if owner == tenant]:
+            del self._owners[port]
+
     def _port_file(self, tenant: str) -> Path:
         return ports.file(self._settings.tenants_dir, tenant)
 
@@ -165,10 +168,14 @@ class ListeningSockets:
         kept = self._kept_port(tenant, first, last)
         if kept:
             try:
-                held.port, held.tcp = kept, _bind_tcp(kept, listen=listen)
+                held.tcp = _bind_tcp(kept, listen=listen)
             except SocketError as error:
-                raise SocketError(f"{error}{_held_by(kept)}") from error
+                file = self._port_file(tenant)
+                advice = f"it gets another port when {file} is removed"
+                raise SocketError(f"{error}{_held_by(kept)}; {advice}") from error
+            held.port = kept
             return
+        self._disown(tenant)
         for port in range(first, last + 1):
             if port in self._owners:
                 continue

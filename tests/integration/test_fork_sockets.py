@@ -96,9 +96,18 @@ def test_a_stranger_on_a_port(short_dir: Path) -> None:
                 here.ask("bolt")
                 failed = await here.told(SpawnFailed, "bolt")
                 ours = f"pid {os.getpid()} ({psutil.Process().name()})"
-                assert failed.reason == f"port {PORT}: Address already in use, {ours} has it"
+                said, _, advice = failed.reason.partition("; ")
+                assert said == f"port {PORT}: Address already in use, {ours} has it"
+                assert advice == f"it gets another port when {pinned} is removed"
                 assert not failed.never
-            assert (await here.start("bolt")).port == PORT
+                pinned.unlink()
+                assert (await here.start("bolt")).port == PORT + 2
+                pinned = short_dir / "tenants/core/run/port"
+                pinned.parent.mkdir(parents=True)
+                pinned.write_text(f"{PORT}\n")
+                here.ask("core")
+                await here.told(SpawnFailed, "core")
+            assert (await here.start("core")).port == PORT
 
     run(test())
 
