@@ -16,6 +16,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from bus import ports as port_files
 from bus import settings as settings_file
 from bus.errors import BusError
 from bus.settings import Settings
@@ -83,8 +84,13 @@ def _lay_out(root: Path, ports: Ports, *, mariadb: bool) -> Settings:
     prepare.write_tenants(settings.tenants_dir)
     if not mariadb:
         _say("No MariaDB here: the tenants use an SQLite file, var/invoicing.db.")
+    owners = port_files.owners(settings.tenants_dir)
     for port, who in listeners(set(ports.tenants)).items():
-        _say(f"Port {port} is in use by {who}; tenants get others.")
+        owner = owners.get(port)
+        if owner is None:
+            _say(f"Port {port} is in use by {who}; tenants get others.")
+        elif not who.startswith(f"{owner} ("):  # it may run still: then it is taken back
+            _say(f"Port {port} is that of {owner}, and in use by {who}: {owner} cannot be started.")
     return settings
 
 
@@ -152,6 +158,12 @@ def _watch(
         if front:
             _revive(front)
         time.sleep(0.2)
+    if services.returncode < 0:
+        _say(
+            f"`bus up` was ended by {signal.Signals(-services.returncode).name}."
+            " Tenants run on; `make run-all` takes them back, its Ctrl-C stops them."
+        )
+        return 1
     return services.returncode
 
 

@@ -191,6 +191,22 @@ def test_a_killed_demo_is_simply_started_again(short_dir: Path, ports: int) -> N
             assert again.urls() == urls
 
 
+def test_the_death_of_bus_up_is_told_and_leaves_tenants_that_are_taken_back(
+    short_dir: Path, ports: int
+) -> None:
+    with nothing_left(short_dir):
+        with Demo(short_dir, ports, "--sqlite") as demo:
+            before = demo.urls(), {name: row["pid"] for name, row in demo.tenants().items()}
+            os.kill(int((short_dir / "var/run/up.lock").read_text()), signal.SIGKILL)
+            assert demo.process.wait(30) == 1
+            assert "`bus up` was ended by SIGKILL. Tenants run on" in demo.output
+            demo.log.write_text("")  # which the next one goes on with
+        with Demo(short_dir, ports, "--sqlite") as again:
+            assert again.urls() == before[0]
+            assert {name: row["pid"] for name, row in again.tenants().items()} == before[1]
+            assert "is in use by" not in again.output
+
+
 def test_without_mariadb_it_uses_sqlite_and_says_so(short_dir: Path, ports: int) -> None:
     with nothing_left(short_dir), Demo(short_dir, ports, "--sqlite") as demo:
         urls = demo.urls()
