@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -43,7 +44,7 @@ def init(directory: Path) -> None:
         shutil.copyfile(TEMPLATE / name, directory / name)
     _check(directory)
     here = directory.resolve() == Path.cwd()
-    enter = "" if here else f"cd {directory} && "
+    enter = "" if here else f"cd {quote(str(directory))} && "
     print(NEXT.format(where=directory, enter=enter, there="" if here else " (there)"), end="")
 
 
