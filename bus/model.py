@@ -13,7 +13,7 @@ PACKAGE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 MOST = 1e9
 """What any number of seconds and the like may be at most, 30 years: nobody can count with TOML's `inf`."""
 Seconds = Annotated[float, Meta(ge=0, le=MOST)]
-Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$")]
+Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$", examples=["512M", "2G"])]
 """A number of bytes with an optional binary suffix: "256M"."""
 
 USER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
@@ -90,7 +90,13 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tenant.toml."""
 
-    package: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}(==[A-Za-z0-9.+!_-]+)?$")]
+    package: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_-]{0,62}(==[A-Za-z0-9.+!_-]+)?$",
+            examples=["invoicing", "invoicing==1.4.0"],
+        ),
+    ]
     """The application, "invoicing" for its newest release or "invoicing==1.4.0" to pin one."""
     plan: Plan = "free"
     """Paid tenants are started and moved first."""
@@ -107,7 +113,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_timeout: Seconds | None = None
     """Seconds that a replaced process has to finish its requests. Default: that of its plan, else [tenants]
     drain_timeout."""
-    user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
+    user: Annotated[str, Meta(pattern=USER_PATTERN, examples=["shop"])] | None = None
     """The account to run as; needs a tenantbus that runs as root. Default: [tenants] user, uid_range."""
     env: dict[str, str] = {}
     """Environment variables of the tenant's process; those of secrets.env come above them."""
@@ -137,11 +143,13 @@ HEALTH = "/healthz"
 class PackageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One package.toml: how a release is started. Exactly one of `entry` and `command`."""
 
-    entry: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    entry: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", examples=["module:callable"])] | None
+    ) = None
     """"module:callable"; the callable takes the tenant and returns a tornado.web.Application."""
     command: tuple[str, ...] | None = None
     """Any other program; {python}, {port}, {tenant} and {release} are filled in."""
-    health: Annotated[str, Meta(pattern=r"^/")] | None = None
+    health: Annotated[str, Meta(pattern=r"^/", examples=["/healthz"])] | None = None
     """The path that an HTTP check asks for. Default: /healthz of a `command`; an `entry` is asked only who it
     is."""
     python: str | None = None

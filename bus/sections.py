@@ -66,7 +66,7 @@ class TenantDefaults(Section, frozen=True, kw_only=True):
     """Seconds that a replaced process has to finish its requests, while nothing waits for its end."""
     parallel_starts: Annotated[int, Meta(ge=1)] | None = None
     """Tenants that may be starting at the same time; default: four for each processor that may be used."""
-    user: Annotated[str, Meta(pattern=USER_PATTERN)] | None = None
+    user: Annotated[str, Meta(pattern=USER_PATTERN, examples=["shop"])] | None = None
     """The account that tenants run as when tenantbus runs as root; they are not kept from one another."""
     uid_range: tuple[Uid, Uid] | None = None
     """First and last number of users that tenants may get when tenantbus runs as root: each tenant one of its
@@ -124,7 +124,10 @@ class Plans(Section, frozen=True, kw_only=True):
 class DatabaseSettings(Section, frozen=True, kw_only=True):
     """One database; the table's name is the name that tenants use."""
 
-    url: Annotated[str, Meta(pattern=r"^(mysql|sqlite)://")]
+    url: Annotated[
+        str,
+        Meta(pattern=r"^(mysql|sqlite)://", examples=["mysql://USER@HOST:PORT/SCHEMA", "sqlite:///PATH"]),
+    ]
     """mysql://USER@HOST:PORT/SCHEMA, or sqlite:///PATH relative to the file (sqlite:////PATH: absolute)."""
     password_file: str = ""
     """File whose first line is the password, relative to tenantbus.toml."""

@@ -13,6 +13,16 @@ from bus.errors import FileError
 
 T = TypeVar("T")
 
+WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+"""What msgspec's names of types are called in docs/settings.md."""
+
 
 def read(file: Path, shape: type[T]) -> T:
     """Read `file` as `shape`.
@@ -42,6 +52,10 @@ def parse(file: Path, text: str, shape: type[T]) -> T:
             key = _name_entry(key, values, shape)
         if reason.startswith("Invalid enum value"):
             reason = f"{reason}; {_choices(shape, key)}"
+        elif " matching regex " in reason:
+            reason = _form(shape, key) or reason
+        else:
+            reason = _in_words(reason)
         raise FileError(file, reason, key=key, line=locate(text, key)) from None
 
 
@@ -69,15 +83,46 @@ def _explain(message: str) -> tuple[str, str]:
     return key, reason
 
 
+def _in_words(reason: str) -> str:
+    """Say "should be a list, and is text" where msgspec says "Expected `array | null`, got `str`"."""
+
+    def word(names: str) -> str:
+        return " or ".join(WORDS.get(name, name) for name in names.split(" | ") if name != "null")
+
+    found = re.match(r"Expected `([^`]+)`(.*)$", reason)
+    if not found:
+        return reason
+    rest = re.sub(r", got `([^`]+)`", lambda got: f", and is {word(got[1])}", found[2])
+    return f"should be {word(found[1])}{rest}"
+
+
+def _form(shape: type[object], key: str) -> str:
+    """Tell what the text at a dotted key should look like; "" when nobody has said.
+
+    What it is instead may be a secret.
+    """
+    examples = [
+        repr(example)
+        for kind in _kinds(shape, key)
+        if isinstance(kind, inspect.Metadata)
+        for example in (kind.extra_json_schema or {}).get("examples", ())
+    ]
+    return f"does not look like {' or '.join(examples)}" if examples else ""
+
+
 def _choices(shape: type[object], key: str) -> str:
     """Tell what may stand at a dotted key, of a type that has a few values only."""
+    words = [repr(value) for kind in _kinds(shape, key) for value in getattr(kind, "values", ())]
+    return f"it may be {' or '.join(words)}"
+
+
+def _kinds(shape: type[object], key: str) -> tuple[Any, ...]:
+    """Give the types that a dotted key may have."""
     found: Any = inspect.type_info(shape)
     for part in key.split("."):
         fields = {field.encode_name: field.type for field in getattr(found, "fields", ())}
         found = fields.get(part, getattr(found, "value_type", None))
-    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
-    words = [repr(value) for kind in kinds for value in getattr(kind, "values", ())]
-    return f"it may be {' or '.join(words)}"
+    return found.types if isinstance(found, inspect.UnionType) else (found,)
 
 
 def _name_entry(key: str, values: dict[str, Any], shape: type[object]) -> str:
