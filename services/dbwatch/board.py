@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 
-from bus.api import Bus
+from bus.api import Bus, Cause
 from services.dbwatch import sync
 from services.dbwatch.decide import DOWN, UNWRITABLE, badness
 from services.dbwatch.reading import Reading
@@ -25,6 +25,8 @@ class Board:
         self._hurry = hurry
         self._sync = Sync(standings=dict.fromkeys(databases))
         self._said: dict[str, int] = {}
+        self._causes: dict[str, Cause] = {}
+        """What was said of each last, for what follows from it."""
 
     @property
     def away(self) -> AbstractSet[int]:
@@ -42,11 +44,11 @@ class Board:
         self._sync, events = sync.settle(self._sync, lost)
         for event in events:
             log.info("database=%s %s %s: %s", event.source, event.type, event.target, event.reason)
-            self._bus.publish(event)
+            self._bus.publish(event, cause=self._causes[event.source])
             if event.caught_up is False:  # as it was half a second ago, maybe: tenants wait for better news
                 self._hurry(event.target)
 
     def say(self, finding: Finding, cause: int) -> None:
         self._said[finding.database] = badness(finding)
         log.info("database=%s %s %s", finding.database, finding.type, finding.reason)
-        self._bus.publish(finding, cause=cause)
+        self._causes[finding.database] = self._bus.publish(finding, cause=cause)
