@@ -27,3 +27,8 @@ TypeName = Annotated[str, Meta(description="What happened: one of the names belo
 Subject = Annotated[str, Meta(description="To whom or what: the value of the field that the type names.")]
 Node = Annotated[str, Meta(description="Host name of the machine that said it.")]
 Source = Annotated[str, Meta(description='Who said it: a service, "command" or "up".')]
+
+DELETED = "deleted"
+"""The reason of PROC_STOPPED when the tenant was removed: there may be another one of that name by now."""
+ALL_STOP = "tenantbus is being stopped"
+"""The reason of PROC_STOPPED when everything was stopped: the next reactor thinks otherwise."""

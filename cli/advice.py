@@ -1,5 +1,6 @@
 """What happens next with a tenant, and what a person can do: pure."""
 
+from bus import words
 from cli.span import duration
 from cli.view import TenantRow
 
@@ -32,19 +33,27 @@ def advise(row: TenantRow, retry_in: float, *, invalid: bool = False, held: bool
                 + (f" Next try in {duration(retry_in)}." if retry_in else " It is being tried again."),
                 f"When that is put right: `bus start {row.tenant}`",
             ]
-        case "WAITING":
-            return ["It starts as soon as what it waits for is there: see `bus db` and `bus check`."]
-        case "SLEEPING":
-            return [f"Its first visitor starts it; so does `bus start {row.tenant}`."]
-        case "STOPPED":
-            return [f"It stays stopped. To start it: `bus start {row.tenant}`"]
-        case "INVALID":
-            return ["Correct that file, and it starts by itself."]
+        case "WAITING" | "SLEEPING" | "STOPPED" | "INVALID":
+            return _at_rest(row)
         case _:
             return [
                 "It waits for its turn, or for its release to be imported.",
                 "If that takes long: does the reactor run? See `bus services`.",
             ]
+
+
+def _at_rest(row: TenantRow) -> list[str]:
+    match row.state:
+        case "WAITING":
+            return ["It starts as soon as what it waits for is there: see `bus db` and `bus check`."]
+        case "SLEEPING":
+            return [f"Its first visitor starts it; so does `bus start {row.tenant}`."]
+        case "INVALID":
+            return ["Correct that file, and it starts by itself."]
+        case _ if row.reason == words.ALL_STOP:
+            return ["It is started when the reactor is: see `bus services`."]
+        case _:
+            return [f"It stays stopped. To start it: `bus start {row.tenant}`"]
 
 
 def _alive(row: TenantRow) -> list[str]:

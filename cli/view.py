@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from bus import words
 from bus.errors import mistake
 from bus.events import (
     DbDegraded,
@@ -60,9 +61,6 @@ STATES: Mapping[type[ProcEvent], str] = {
 
 ALIVE = {"STARTING", "RUNNING", "STUCK", "STOPPING"}
 
-DELETED = "deleted"
-"""The reason of PROC_STOPPED when the tenant was removed."""
-
 
 class TenantRow(NamedTuple):
     tenant: str
@@ -111,12 +109,16 @@ class Process(NamedTuple):
 
 
 class Present(NamedTuple):
-    """What the bus tells about all tenants: latest() of USER_*, PROC_*, PROC_STARTED and PROC_READY."""
+    """What the bus tells about all tenants: latest() of USER_*, PROC_*, PROC_STARTED and PROC_READY.
+
+    And the reactor's SERVICE_UP.
+    """
 
     users: Iterable[Envelope]
     processes: Iterable[Envelope]
     starts: Iterable[Envelope]
     readies: Iterable[Envelope]
+    reactor: Iterable[Envelope] = ()
 
 
 def tenants(present: Present, now: float) -> list[TenantRow]:
@@ -127,6 +129,10 @@ def tenants(present: Present, now: float) -> list[TenantRow]:
         each.subject: Process(each, runs.get((each.subject, _serving(each) or _pid(each))))
         for each in present.processes
     }
+    reactor = next(iter(present.reactor), None)
+    for name, one in list(process.items()):
+        if is_past(one.last, user.get(name), reactor):
+            del process[name]
     rows = (_tenant(name, user.get(name), process.get(name), now) for name in sorted(user | process))
     return [row for row in rows if row]
 
@@ -142,8 +148,6 @@ def _serving(envelope: Envelope) -> int:
 
 def _tenant(name: str, user: Envelope | None, process: Process | None, now: float) -> TenantRow | None:
     known = user is not None and not isinstance(user.event, UserDeleted)
-    if process and user and is_of_former(process.last, user):
-        process = None
     row = _process(process, now) if process else None
     if not known and (row is None or row.state not in ALIVE):
         return None
@@ -154,11 +158,20 @@ def _tenant(name: str, user: Envelope | None, process: Process | None, now: floa
     return row
 
 
-def is_of_former(process: Envelope, user: Envelope) -> bool:
-    """Tell whether it was a former tenant of this name whose process is told of, and a new one has come."""
+def is_past(process: Envelope, user: Envelope | None, reactor: Envelope | None) -> bool:
+    """Tell whether what was said last of a process tells nothing of the present.
+
+    There is a new tenant of this name, or a new reactor, which will start it.
+    """
     last = process.event
-    gone = isinstance(last, ProcStopped) and last.reason == DELETED
-    return gone and isinstance(user.event, UserAdded) and process.seq < user.seq
+    match last.reason if isinstance(last, ProcStopped) else "":
+        case words.DELETED:
+            since = user if user and isinstance(user.event, UserAdded) else None
+        case words.ALL_STOP:
+            since = reactor
+        case _:
+            since = None
+    return since is not None and process.seq < since.seq
 
 
 def _blank(name: str, user: Envelope | None) -> TenantRow:

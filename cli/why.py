@@ -15,7 +15,7 @@ from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
 from cli.session import load_settings, meant, on_bus
 from cli.stuck import excerpt
 from cli.tail import show_line
-from cli.world import brake, tenants
+from cli.world import brake, reactor, tenants
 
 LONGEST = 100
 """Events of a chain that are shown, at most."""
@@ -54,7 +54,8 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     """
     process = (await bus.latest("PROC_*", subject=tenant)).events
     user = (await bus.latest("USER_*", subject=tenant)).events
-    if process and user and view.is_of_former(process[0], user[0]):
+    up = await reactor(bus)
+    if process and user and view.is_past(process[0], user[0], up[0] if up else None):
         process = []
     found = process or user
     wrong = [envelope for envelope in user if isinstance(envelope.event, UserInvalid) and process]

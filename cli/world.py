@@ -3,7 +3,7 @@
 import time
 
 from bus.api import Bus
-from bus.events import BrakeOn, JournalDegraded
+from bus.events import BrakeOn, Envelope, JournalDegraded
 from cli import view
 
 SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
@@ -13,7 +13,12 @@ SERVICES = ("broker", "pathwatch", "dbwatch", "dispatcher", "reactor")
 async def tenants(bus: Bus) -> list[view.TenantRow]:
     asked = ("USER_*", "PROC_*", "PROC_STARTED", "PROC_READY")
     present = view.Present(*[(await bus.latest(pattern)).events for pattern in asked])
-    return view.tenants(present, time.time())
+    return view.tenants(present._replace(reactor=await reactor(bus)), time.time())
+
+
+async def reactor(bus: Bus) -> list[Envelope]:
+    """Give the newest SERVICE_UP of the reactor, if there is one."""
+    return (await bus.latest("SERVICE_UP", subject="reactor")).events
 
 
 async def brake(bus: Bus) -> tuple[float, BrakeOn] | None:

@@ -6,6 +6,7 @@ from typing import TypeAlias, assert_never
 from msgspec import Struct, structs
 from packaging.version import InvalidVersion, Version
 
+from bus import words
 from bus.events import (
     DbCaughtUp,
     DbDegraded,
@@ -185,7 +186,7 @@ def _unwanted(tenant: Tenant, shared: Shared, held: Target | None) -> Unwanted |
     if order.stop:
         return Unwanted(by=order.by, reason=f"stop requested by {order.words}")
     if shared.ending:
-        return Unwanted(reason="tenantbus is being stopped")
+        return Unwanted(reason=words.ALL_STOP)
     by_hand = shared.defaults_of(settings).start_of(settings) == "manual"
     if tenant.wish.present and by_hand and order.request is None:
         return Unwanted(reason='start = "manual"')
@@ -207,7 +208,7 @@ def _gone(wish: Wish, shared: Shared, *, runs: bool) -> str:
     if wish.wrong:  # what runs and was never deleted had good ones, which went with the journal
         return "" if runs and not wish.seq else f"no valid settings: {wish.wrong}"
     if wish.seq:
-        return "deleted"
+        return words.DELETED
     return "no such tenant" if shared.surveyed else ""
 
 

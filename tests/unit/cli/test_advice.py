@@ -49,3 +49,7 @@ def test_what_runs_on_old_settings_says_so() -> None:
 def test_whom_the_brake_holds_is_not_said_to_serve() -> None:
     row = TenantRow("acme", "RUNNING", None, None, None, None, None, 0, "")
     assert "`bus dispatcher --release`" in " ".join(advise(row, 0.0, held=True))
+
+
+def test_what_was_stopped_with_everything_needs_no_start_by_hand() -> None:
+    assert "bus start" not in advice("STOPPED", "tenantbus is being stopped")

@@ -42,7 +42,7 @@ def ps(*events: AnyEvent, now: float = 100.0) -> list[view.TenantRow]:
         newest = {each.subject: each for each in history if each.type.startswith(prefix)}
         return list(newest.values())
 
-    asked = (latest(prefix) for prefix in ("USER_", "PROC_", "PROC_STARTED", "PROC_READY"))
+    asked = (latest(prefix) for prefix in ("USER_", "PROC_", "PROC_STARTED", "PROC_READY", "SERVICE_UP"))
     return view.tenants(view.Present(*asked), now)
 
 
@@ -66,6 +66,15 @@ def test_a_tenant_that_was_removed_and_made_again_is_not_stopped() -> None:
     by_hand = ProcStopped(tenant="acme", reason="stop requested")
     (row,) = ps(by_hand, ADDED)  # as after the loss of the journal
     assert row.state == "STOPPED"
+
+
+def test_what_was_stopped_with_everything_is_not_stopped_any_more_once_there_is_a_reactor() -> None:
+    all_stop = ProcStopped(tenant="acme", reason="tenantbus is being stopped")
+    by_hand = ProcStopped(tenant="acme", reason="stop requested")
+    up = ServiceUp(service="reactor", pid=9, version="1")
+    assert [row.state for row in ps(ADDED, up, READY, all_stop)] == ["STOPPED"]
+    assert [row.state for row in ps(ADDED, READY, all_stop, up)] == ["UNKNOWN"]
+    assert [row.state for row in ps(ADDED, READY, by_hand, up)] == ["STOPPED"]
 
 
 def test_while_it_is_replaced_it_runs_as_the_process_that_serves() -> None:
