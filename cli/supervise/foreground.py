@@ -151,7 +151,7 @@ async def _stay(
     at, ours = control.path(settings), settings.run_dir / LOCK
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if at.exists() and ours.exists():
+        if supervisor.ending or (at.exists() and ours.exists()):
             continue
         screen.say(f"somebody has removed {at if ours.exists() else settings.run_dir}: it is made anew")
         try:

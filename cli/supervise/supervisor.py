@@ -22,7 +22,8 @@ class Supervisor:
         self._keepers: Mapping[str, Keeper] = {name: Keeper(name, spawn(name), news) for name in SERVICES}
         self._turns = {name: asyncio.Lock() for name in SERVICES}
         self._tasks: list[asyncio.Task[None]] = []
-        self._ending = False
+        self.ending = False
+        """Set when everything is being stopped."""
 
     async def start(self) -> ServiceRow:
         """Start the broker, then all others; gives the broker's row, since without it there is nothing."""
@@ -57,7 +58,7 @@ class Supervisor:
         async with self._turns[ask.service]:
             if ask.verb != "start":
                 await keeper.stop()
-            if self._ending:
+            if self.ending:
                 return Answer(error="everything is being stopped")
             if ask.verb != "stop":
                 await keeper.start()
@@ -65,7 +66,7 @@ class Supervisor:
 
     async def stop(self) -> bool:
         """Stop all: the reactor first, which stops the tenants, the broker last; tells if the tenants are."""
-        self._ending = True
+        self.ending = True
         sdnotify.send("STOPPING=1")
         broker, *others, reactor = self._keepers.values()
         if reactor.row.state == "STARTING":  # it is about to find tenants that a former one has left
@@ -80,7 +81,7 @@ class Supervisor:
 
     async def kill(self) -> None:
         """End all at once; tenants run on."""
-        self._ending = True
+        self.ending = True
         for keeper in self._keepers.values():
             keeper.kill()
         for keeper in self._keepers.values():
