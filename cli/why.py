@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from bus import words
 from bus.api import Bus
-from bus.events import Envelope, ProcBackoff, ProcFatal, ProcStuck, UserInvalid
+from bus.events import Envelope, ProcBackoff, ProcFatal, ProcStopped, ProcStuck, UserInvalid
 from cli import said, view
 from cli.advice import advise
 from cli.helptext import examples
@@ -18,7 +19,10 @@ from cli.tail import show_line
 from cli.world import brake, reactor, tenants
 
 LONGEST = 100
-"""Events of a chain that are shown, at most."""
+"""Events of a chain that are looked up, at most."""
+
+FIRST, LAST = 4, 12
+"""Of these events, the ones that are shown: all of it fits on a screen."""
 
 
 @click.command(
@@ -59,7 +63,7 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
         process = []
     found = process or user
     wrong = [envelope for envelope in user if isinstance(envelope.event, UserInvalid) and process]
-    while found[0].cause and len(found) < LONGEST:
+    while found[0].cause and len(found) < LONGEST and (len(found) == 1 or not _is_beginning(found[0])):
         cause = found[0].cause
         before = await bus.replay(after=cause - 1, limit=1)
         if not before or before[0].seq != cause:
@@ -68,11 +72,22 @@ async def chain(bus: Bus, tenant: str) -> list[Envelope]:
     return sorted(found + wrong, key=lambda envelope: envelope.seq)
 
 
+def _is_beginning(envelope: Envelope) -> bool:
+    """Tell whether everything was stopped: what led to that has not led to the start after it."""
+    event = envelope.event
+    return isinstance(event, ProcStopped) and event.reason == words.ALL_STOP
+
+
 def tell(row: view.TenantRow, causes: list[Envelope], log: Path, *, held: bool) -> None:
     show = show_line(dates=True)
-    for envelope in causes:
+    between = len(causes) - FIRST - LAST
+    for number, envelope in enumerate(causes):
+        if between > 1 and FIRST <= number < FIRST + between:
+            if number == FIRST:
+                print(f"({between} more; `bus why {row.tenant} --json` tells all)")
+            continue
         show(envelope)
-    if causes[0].cause:
+    if causes[0].cause and len(causes) < LONGEST and not _is_beginning(causes[0]):
         print(f"(its cause, {causes[0].cause}, is in the journal no more)")
     since = f" since {moment(row.since, time.time())}" if row.since else ""
     state = paint(row.state, STATE_COLOUR.get(row.state), on=coloured(sys.stdout))

@@ -25,6 +25,7 @@ from bus.events import (
     JournalDegraded,
     JournalRestored,
     ProcBackoff,
+    ProcExited,
     ProcReady,
     ProcStarted,
     ProcStopped,
@@ -209,6 +210,23 @@ def test_why_tells_the_chain_and_what_to_do(settings: Settings, broker: Program)
     assert "acme is RUNNING since" in shown
     assert "Nothing to do" in shown
     assert "did you mean acme?" in complaint("why", "acne", cwd=settings.root, code=1)
+
+
+def test_why_fits_on_a_screen_and_begins_with_the_last_stop_of_everything(
+    settings: Settings, broker: Program
+) -> None:
+    stopped = (ProcStopped(tenant="acme", reason="tenantbus is being stopped"), 1)
+    crash = ((ProcExited(tenant="acme", pid=7, code=1), 1), *ACME[1:])
+    seqs = say(settings, *ACME, stopped, *ACME[1:], *crash * 10)
+    began = seqs[len(ACME)]
+    chain = json.loads(bus("why", "acme", "--json", cwd=settings.root))
+    assert [event["seq"] for event in chain] == list(range(began, seqs[-1] + 1))
+    shown, _, _ = bus("why", "acme", cwd=settings.root).partition("\n\n")
+    lines = shown.splitlines()
+    assert len(lines) <= 20
+    assert "tenantbus is being stopped" in lines[0]
+    assert any(f"({len(chain) - len(lines) + 1} more; " in line for line in lines)
+    assert "no more" not in shown
 
 
 def test_tail_looks_back_by_time_by_seq_by_type_and_by_tenant(settings: Settings, broker: Program) -> None:
