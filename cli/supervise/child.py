@@ -90,6 +90,10 @@ class Child:
             self.status = value
 
     def _condemn(self, verdict: str) -> None:
+        alarm = self._alarm
+        self._hear()  # it may have said something while we were stopped ourselves (Ctrl-Z)
+        if self._alarm is not alarm or alarm.cancelled():
+            return
         self.verdict = verdict
         self.signal(signal.SIGKILL)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -225,6 +226,16 @@ def test_it_is_ready_as_systemd_understands_it(place: Shop) -> None:
             up.signal(signal.SIGTERM)
             assert manager.recv(100) == b"STOPPING=1"
             assert up.process.wait(DEADLINE) == 0
+
+
+def test_a_bus_up_that_was_stopped_itself_takes_nobody_for_hung(place: Shop) -> None:
+    with place.up("--hung-after", HUNG_AFTER) as up:
+        before = place.json("services")
+        up.signal(signal.SIGSTOP)
+        time.sleep(1.5 * float(HUNG_AFTER))
+        up.signal(signal.SIGCONT)
+        assert place.json("services") == before
+        assert "hung" not in up.output
 
 
 def test_a_run_directory_that_is_removed_is_made_anew(place: Shop) -> None:
