@@ -71,7 +71,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Size | None = None
     """Memory of all its processes, by its cgroup; where there is none, address space of each (RLIMIT_AS)."""
     memory_soft: Size | None = None
-    """Anonymous memory of all its processes above which it is replaced without a gap."""
+    """Anonymous memory of all its processes above which it is replaced without a gap; looked at once a minute
+    (12 times `stuck_after`), and believed the second time."""
     cpu: Annotated[float, Meta(gt=0, le=4096)] | None = None
     """Cores that all its processes may use together, 0.5 for half of one; needs cgroups."""
     processes: Annotated[int, Meta(ge=1)] | None = None

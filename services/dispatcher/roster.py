@@ -45,9 +45,7 @@ class Roster:
         self._packages: dict[str, PackageSettings] = {}
         """How each release is started."""
         self._runs: dict[str, dict[int, Run]] = {}
-        self._soft_limit = parse_size(settings.tenants.limits.memory_soft)
         self._soft_limits: dict[str, int] = {}
-        """Of those that have one of their own."""
 
     def learn(self, event: AnyEvent) -> None:
         match event:
@@ -75,7 +73,7 @@ class Roster:
 
     def soft_limit(self, tenant: str) -> int:
         """Tell the bytes of memory above which a tenant is to be replaced; 0 for none."""
-        return self._soft_limits.get(tenant, self._soft_limit)
+        return self._soft_limits.get(tenant, 0)
 
     def door(self, tenant: str) -> Door:
         """Tell where and what to ask a tenant."""
@@ -93,11 +91,8 @@ class Roster:
         return {pid: Run(), **self._runs.get(tenant, {})}
 
     def _limit(self, event: UserPresent) -> None:
-        own = event.settings.limits.memory_soft
-        if own is None:
-            self._soft_limits.pop(event.tenant, None)
-        else:
-            self._soft_limits[event.tenant] = parse_size(own)
+        limits = event.settings.limits.above(self._settings.defaults_of(event.settings.plan).limits)
+        self._soft_limits[event.tenant] = parse_size(limits.memory_soft)
 
     def _remember(self, event: ProcStarted | ProcReady) -> None:
         if not event.serving:
