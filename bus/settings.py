@@ -159,6 +159,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         return ""
 
 
+class _Places(Struct):
+    """The part of tenantbus.toml that tells where everything is; whatever else stands there."""
+
+    paths: PathSettings = PathSettings()
+
+
 def find(given: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """Find the settings file: as given, else TENANTBUS_CONFIG, else ./ and /etc/tenantbus/.
 
@@ -179,11 +185,20 @@ def find(given: str | None = None, environ: Mapping[str, str] = os.environ) -> P
 def load(file: Path) -> Settings:
     """Read tenantbus.toml; raises FileError with file, key, line and reason."""
     file = file.absolute()
-    settings = structs.replace(toml.read(file, Settings), file=str(file))
+    return _checked(structs.replace(toml.read(file, Settings), file=str(file)))
+
+
+def load_paths(file: Path) -> Settings:
+    """Read where everything is out of a tenantbus.toml that may be wrong otherwise; raises FileError."""
+    file = file.absolute()
+    return _checked(Settings(paths=toml.read(file, _Places).paths, file=str(file)))
+
+
+def _checked(settings: Settings) -> Settings:
     longest = settings.http_socket("x" * 16)
     if len(os.fsencode(longest)) > SOCKET_PATH_MAX:
         raise FileError(
-            file,
+            settings.file,
             f"{longest} is longer than the {SOCKET_PATH_MAX} bytes that a unix socket's path may have;"
             " set paths.run to a shorter directory",
             key="paths.run",

@@ -15,7 +15,7 @@ from bus.settings import Settings
 from cli.failure import Failure
 from cli.helptext import examples
 from cli.render import show
-from cli.session import load_settings, meant, on_bus, who
+from cli.session import meant, on_bus, reach_settings, who
 from cli.span import duration
 
 WITHIN = 5.0
@@ -48,7 +48,7 @@ def dispatcher(names: tuple[str, ...], *, release: bool, json: bool) -> None:
     QUEUE is one of: due, asked over HTTP when its time comes, unless it has answered requests by then; in
     flight, asked, and to answer by then; suspect, asked again or convicted at that time.
     """
-    settings = load_settings()
+    settings = reach_settings()
     if release:
         on_bus(settings, _release)
         return

@@ -14,7 +14,7 @@ from bus.log_reader import Lines, Log
 from bus.model import TENANT_NAME
 from bus.settings import Settings
 from cli.helptext import examples
-from cli.session import load_settings, meant
+from cli.session import meant, reach_settings
 from cli.span import Ago, parse
 
 SHOWN = 100
@@ -73,7 +73,7 @@ def logs(tenant: str, *, follow: bool, since: float | None, wanted: Wanted, line
 
     Needs no bus. Lines bear no time of ours: --since is exact to about 10 s, and rather shows too much.
     """
-    log = Log(directory(load_settings(), tenant))
+    log = Log(directory(reach_settings(), tenant))
     if not follow and not log.end():
         print(f"{tenant} has not printed anything yet", file=sys.stderr)
     begin = 0 if since is None else log.offset_at(time.time() - since)

@@ -9,7 +9,7 @@ from bus.api import Bus
 from cli import view
 from cli.helptext import examples
 from cli.render import coloured, moment, paint, plain, show
-from cli.session import load_settings, meant, on_bus
+from cli.session import meant, on_bus, reach_settings
 from cli.world import brake, tenants, unwritten
 
 
@@ -34,7 +34,7 @@ def ps(names: tuple[str, ...], *, json: bool) -> None:
     async def look(bus: Bus) -> tuple[list[view.TenantRow], list[tuple[str, str]]]:
         return await tenants(bus), await alarms(bus)
 
-    rows, trouble = on_bus(load_settings(), look)
+    rows, trouble = on_bus(reach_settings(), look)
     if names:
         wanted = meant(names, [row.tenant for row in rows], "tenant")
         rows = [row for row in rows if row.tenant in wanted]

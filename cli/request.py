@@ -14,7 +14,7 @@ from cli.failure import NOT_DONE
 from cli.helptext import examples
 from cli.outcome import Outcome, Pursuit, Request
 from cli.render import as_json, coloured, paint, plain
-from cli.session import load_settings, meant, on_bus, who
+from cli.session import meant, on_bus, reach_settings, who
 from cli.world import services
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,7 +109,7 @@ def ask(kind: type[Request], wish: Wish) -> None:
         if not wish.json:
             print(_line(outcome), flush=True)
 
-    outcomes = on_bus(load_settings(), work)
+    outcomes = on_bus(reach_settings(), work)
     if wish.json:
         print(as_json(outcomes))
     failed = [outcome.tenant for outcome in outcomes if not outcome.done]

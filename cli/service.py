@@ -7,7 +7,7 @@ import click
 from cli.failure import NOT_DONE, Failure
 from cli.helptext import examples
 from cli.render import STATE_COLOUR, coloured, paint, plain
-from cli.session import load_settings, meant
+from cli.session import meant, reach_settings
 from cli.supervise.control import Ask, NotRunningError, Verb, request
 from cli.view import ServiceRow
 from cli.world import SERVICES
@@ -52,7 +52,7 @@ def restart(name: str) -> None:
 
 
 def ask(verb: Verb, name: str) -> None:
-    settings = load_settings()
+    settings = reach_settings()
     meant([name], SERVICES, "service")
     try:
         if verb != "stop":

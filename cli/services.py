@@ -7,7 +7,7 @@ from cli import view, world
 from cli.failure import Failure
 from cli.helptext import examples
 from cli.render import show
-from cli.session import load_settings, on_bus
+from cli.session import on_bus, reach_settings
 from cli.supervise.control import Ask, NotRunningError, request
 
 WITHIN = 10.0
@@ -27,7 +27,7 @@ def services(*, json: bool) -> None:
     STATE is one of STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL, or UNKNOWN. RESTARTS are counted
     by `bus up`.
     """
-    show(view.ServiceRow._fields, look(load_settings()), json=json)
+    show(view.ServiceRow._fields, look(reach_settings()), json=json)
 
 
 def look(settings: Settings) -> list[view.ServiceRow]:

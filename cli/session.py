@@ -6,8 +6,10 @@ import getpass
 import logging
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -15,6 +17,7 @@ import click
 from bus import settings as settings_file
 from bus.api import Bus
 from bus.client import connect
+from bus.errors import FileError
 from bus.settings import Settings
 from cli.failure import Failure
 
@@ -27,6 +30,22 @@ WITHIN = 2.0
 def load_settings() -> Settings:
     """Read the settings that the command line means; raises FileError."""
     return settings_file.load(settings_file.find(click.get_current_context().find_root().obj))
+
+
+def reach_settings() -> Settings:
+    """Read where the bus is, for who only wants to talk to it: what else is wrong is told, and no obstacle.
+
+    Raises FileError when even that cannot be read.
+    """
+    try:
+        return load_settings()
+    except FileError as error:
+        try:
+            settings = settings_file.load_paths(Path(error.file))
+        except FileError:
+            raise error from None
+        print(f"bus: {error}; it does not matter for this command", file=sys.stderr)
+        return settings
 
 
 def on_bus(settings: Settings, work: Callable[[Bus], Awaitable[T]]) -> T:

@@ -13,7 +13,7 @@ from bus.events import BY_TYPE, Envelope
 from cli.describe import describe
 from cli.helptext import examples
 from cli.render import coloured, event_json, event_line
-from cli.session import load_settings, on_bus
+from cli.session import on_bus, reach_settings
 from cli.span import Ago, Seq, parse
 
 BEFORE = 10
@@ -93,7 +93,7 @@ def tail(
         async for envelope in events:
             show(envelope)
 
-    on_bus(load_settings(), look)
+    on_bus(reach_settings(), look)
 
 
 async def _begin(bus: Bus, since: Ago | Seq | None) -> tuple[int, int]:

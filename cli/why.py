@@ -13,7 +13,7 @@ from cli import said, view
 from cli.advice import advise
 from cli.helptext import examples
 from cli.render import STATE_COLOUR, coloured, event_json, moment, paint, plain
-from cli.session import load_settings, meant, on_bus
+from cli.session import meant, on_bus, reach_settings
 from cli.stuck import excerpt
 from cli.tail import show_line
 from cli.world import brake, reactor, tenants
@@ -36,7 +36,7 @@ def why(tenant: str, *, json: bool) -> None:
 
     Then what happens next, and what can be done.
     """
-    settings = load_settings()
+    settings = reach_settings()
 
     async def look(bus: Bus) -> tuple[view.TenantRow, list[Envelope], bool]:
         rows = {row.tenant: row for row in await tenants(bus)}

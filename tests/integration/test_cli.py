@@ -345,10 +345,25 @@ def test_settings_that_are_missing_or_wrong(place: Path, tmp_path: Path) -> None
     assert done.returncode == 3
     assert "elsewhere.toml" in done.stderr
     (place / "tenantbus.toml").write_text("[bus]\nretention_day = 1\n")
-    for command in ("ps", "up", "services"):
+    for command in ("db", "up"):
         line = complaint(command, cwd=place, code=3)
         assert line.endswith("tenantbus.toml:2: bus.retention_day: unknown key")
     assert "2: bus.retention_day: unknown key" in bus("check", cwd=place, code=1)
+    (place / "tenantbus.toml").write_text("[paths]\nstat = 1\n")
+    assert "2: paths.stat: unknown key" in complaint("ps", cwd=place, code=3)
+
+
+def test_settings_that_are_wrong_elsewhere_do_not_blind_who_looks(
+    settings: Settings, broker: Program
+) -> None:
+    say(settings, *ACME)
+    with Path(settings.file).open("a") as config:
+        config.write("\n[nonsense]\n")
+    for arguments in (["ps"], ["why", "acme"], ["services"], ["tail", "--no-follow"]):
+        done = run(*arguments, cwd=settings.root)
+        assert done.returncode == 0
+        assert "nonsense: unknown key; it does not matter for this command" in done.stderr
+    assert "RUNNING" in run("ps", cwd=settings.root).stdout
 
 
 def test_wrong_usage_is_one_line(place: Path) -> None:
