@@ -231,6 +231,7 @@ class Broker:
         now = time.monotonic()
         if now >= self._next_beat:
             self._next_beat = now + min(BEAT, self._watchdog or BEAT)
+            self._ledger.look()
             self._publish(self._ledger.head, [])
             if self._watchdog:
                 sdnotify.send("WATCHDOG=1")

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,10 @@ while somebody writes all the time that is never so unless the writer waits."""
 class Checkpoints:
     """A thread that does nearly all of it, and the writer's own part."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, disk: BinaryIO) -> None:
         self._file = file
-        self._disk = file.open("rb")
-        """To wait for the disk with; stays open, since closing it would take all of SQLite's locks away."""
+        self._disk = disk
+        """The same file, to wait for the disk with."""
         self._pages = 0
         self._due = threading.Event()
         self._too_long = False
@@ -47,7 +48,6 @@ class Checkpoints:
         self._over = True
         self._due.set()
         self._thread.join()
-        self._disk.close()
 
     def _run(self) -> None:
         while self._due.wait() and not self._over:

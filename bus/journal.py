@@ -74,6 +74,8 @@ class Journal:
         """Open the file, or make it so that its first event gets the seq `first`."""
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(file, isolation_level=None, timeout=0.1)
+        self._disk = file.open("rb")
+        """Stays open as long as the database: closing it takes all of SQLite's locks away."""
         self.file = file
         try:
             self._prepare()
@@ -82,9 +84,10 @@ class Journal:
                 instance: (number, n)
                 for number, instance, n in self._db.execute("SELECT id, instance, n FROM publishers")
             }
-            self._checkpoints = Checkpoints(file)
+            self._checkpoints = Checkpoints(file, self._disk)
         except BaseException:
             self._db.close()
+            self._disk.close()
             raise
         self.head = newest or first - 1
         self._swept = 0
@@ -109,6 +112,14 @@ class Journal:
     def close(self) -> None:
         self._db.close()
         self._checkpoints.close()
+        self._disk.close()
+
+    def is_there(self) -> bool:
+        """Tell whether the file is still the one of that name: somebody may have removed it."""
+        try:
+            return os.path.samestat(self.file.stat(), os.fstat(self._disk.fileno()))
+        except OSError:
+            return False
 
     # ------------------------------------------------------------ writing
 

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,10 +38,20 @@ class Highest:
     """
 
     def __init__(self, file: Path) -> None:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)
+        self._path = file
+        self._file = self._open()
         self.seq = int.from_bytes(self._file.read(8), "little")
         self.note(self.seq)  # takes its place on the disk now
+
+    def _open(self) -> FileIO:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return FileIO(descriptor, "r+b")
+
+    def write_anew(self) -> None:
+        """Write it into a new file, since somebody has removed the other; raises OSError."""
+        former, self._file = self._file, self._open()
+        former.close()
+        self.note(self.seq)
 
     def note(self, seq: int) -> None:
         self.seq = seq
@@ -120,6 +131,20 @@ class Ledger:
     def _say_reset(self, reason: str) -> None:
         log.error("the journal is not complete: %s", reason)
         self.notices.append(JournalReset(journal=str(self._file), reason=reason))
+
+    def look(self) -> None:
+        """Begin anew when somebody has removed the file: what is written to it would be lost, and unseen."""
+        if self._journal is None or self._tail is not None or self._journal.is_there():
+            return
+        self._journal.close()
+        self._journal = None
+        self._say_reset("somebody has removed it")
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._highest.write_anew()
+            self._journal = Journal(self._file)
+        except FAILURES as error:
+            self._fail(error, self.head)
 
     def restore(self) -> None:
         """Try to write the journal again, with what was said meanwhile."""

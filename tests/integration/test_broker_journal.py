@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -76,6 +77,35 @@ def test_a_spoilt_journal_is_put_aside_and_a_new_one_begun(
             await survivor.close()
 
     asyncio.run(asyncio.wait_for(scene(), DEADLINE))
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_journal_that_somebody_removes_is_begun_anew_at_once(
+    config: Path, settings: Settings, what: str
+) -> None:
+    async def scene() -> int:
+        survivor = Client(settings, "survivor")
+        last = await survivor.publish(up("db1"))
+        resets = await survivor.subscribe("JOURNAL_RESET", after=last)
+        if what == "file":
+            for file in settings.state_dir.glob("journal.*"):
+                file.unlink()
+        else:
+            shutil.rmtree(settings.state_dir)
+        reset = await anext(resets)
+        assert isinstance(reset.event, JournalReset)
+        assert reset.event.reason == "somebody has removed it"
+        seq = await survivor.publish(up("db2"))
+        assert seq > reset.seq > last
+        await survivor.close()
+        return seq
+
+    with Program.module("bus", config) as broker:
+        seq = asyncio.run(asyncio.wait_for(scene(), DEADLINE))
+        broker.kill()
+    settings.prepare()
+    with Program.module("bus", config):
+        assert [e.seq for e in replay_all(settings, "DB_*")] == [seq]
 
 
 def test_seqs_never_go_back_when_the_last_events_are_lost(config: Path, settings: Settings) -> None:

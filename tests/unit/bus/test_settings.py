@@ -61,7 +61,7 @@ def test_password_file_is_read_each_time(tmp_path: Path) -> None:
 )
 def test_nothing_lasts_for_ever(tmp_path: Path, key: str) -> None:
     table, _, name = key.rpartition(".")
-    with pytest.raises(FileError, match=rf"{key}.*Expected `float` <= "):
+    with pytest.raises(FileError, match=rf"{key}.*should be a number <= "):
         load(tmp_path, f"[{table}]\n{name} = inf\n")
 
 
