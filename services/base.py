@@ -51,6 +51,7 @@ class JournalLostError(Exception):
 
 async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") -> None:
     """Start a service, let it run until `stopping` is set, stop it; raises what ended it otherwise."""
+    broken = _crashed_callback()
     journal = await _unless_stopped(_begin(service), stopping)
     if journal is None:
         return
@@ -62,11 +63,11 @@ async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") ->
         asyncio.create_task(sdnotify.keep_alive()),
     ]
     try:
-        waited: list[asyncio.Future[Any]] = [*tasks, stopping]
+        waited: list[asyncio.Future[Any]] = [*tasks, stopping, broken]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
+        for work in (*tasks, broken):
+            if work.done():
+                work.result()
     finally:
         sdnotify.send("STOPPING=1")
         for task in tasks:
@@ -76,6 +77,24 @@ async def serve(service: Service, stopping: "asyncio.Future[signal.Signals]") ->
         await service.stop(by)
     service.bus.publish(ServiceDown(service=service.name, pid=os.getpid(), reason=f"stopped by {by.name}"))
     await service.bus.flush(within=1.0)
+
+
+def _crashed_callback() -> asyncio.Future[None]:
+    """Give what gets the first exception that a callback on this loop raises.
+
+    asyncio would log it and go on, and whatever the callback was to be told of, such as a process that has
+    ended, would be lost for good; a service that is started again finds it in the world.
+    """
+    loop = asyncio.get_running_loop()
+    broken: asyncio.Future[None] = loop.create_future()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        if "handle" in context and not broken.done():
+            broken.set_exception(context["exception"])
+
+    loop.set_exception_handler(handle)
+    return broken
 
 
 async def _begin(service: Service) -> Subscription:

@@ -239,8 +239,10 @@ class ForkServer:
         os.close(go)
 
     def _write_down(self, ward: Ward) -> None:
-        known = {**ward.facts, **ward.identity(), "boot": self._about["boot"]}
-        _write_file(ward.file, wire.to_json(known))
+        try:
+            ward.write_down(self._about["boot"])
+        except OSError as error:  # a full disk is no reason to leave a customer without service
+            say(f"{ward.file}: {error.strerror}")
 
     def _let_go(self) -> None:
         """In a child: nothing of the fork server's may be closed, or called, by accident later."""
@@ -389,17 +391,3 @@ def _high(ours: socket.socket) -> socket.socket:
     moved = socket.socket(fileno=kernel.keep_high(ours.detach()))
     moved.setblocking(False)
     return moved
-
-
-def _write_file(file: str, text: str) -> None:
-    """Write a file about a tenant that outlives its fork server; a reader sees all of it or none."""
-    draft = f"{file}.new"
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, f"{text}\n".encode())
-        finally:
-            os.close(descriptor)
-        os.rename(draft, file)  # noqa: PTH104  # as all of this: Path would cost each tenant 40 pages
-    except OSError as error:  # a full disk is no reason to leave a customer without service
-        say(f"{file}: {error.strerror}")

@@ -84,6 +84,18 @@ def test_it_can_be_stopped_while_it_starts() -> None:
     play(body())
 
 
+def test_a_callback_that_raises_ends_it() -> None:
+    async def body() -> None:
+        scene = Scene()
+        await scene.running()
+        asyncio.get_running_loop().call_soon(divmod, 1, 0)
+        with pytest.raises(ZeroDivisionError):
+            await scene.serving
+        assert scene.service.done == ["start", "run", "SIGTERM"]
+
+    play(body())
+
+
 def test_a_new_journal_ends_it() -> None:
     async def body() -> None:
         scene = Scene()
