@@ -38,6 +38,9 @@ class Kind(StrEnum):
 GIL_NAPS = 50
 """Sleeps a second of a thread that does nothing else but ask for the GIL: CPython asks every 5 ms."""
 
+AWAKE = "0"
+"""Where a thread sleeps that does not, proc_pid_wchan(5)."""
+
 SPARE = 2
 """Descriptors below its limit at which a process counts as full: who fails to open one may close another."""
 
@@ -123,9 +126,10 @@ def _is_hungry(before: Thread, now: Thread, seconds: float) -> bool:
 def _wants_gil(before: Thread, now: Thread, seconds: float) -> bool:
     """Tell whether a thread asks for the GIL again and again: somebody holds it and runs no bytecode.
 
-    At either look it may just be awake, to ask.
+    At each look it may just be awake, to ask, also between the reading of its state and of where it sleeps.
     """
-    asks = any(each.state == "S" and each.wchan.startswith(("futex", "unknown")) for each in (before, now))
+    places = {each.wchan for each in (before, now)} - {AWAKE}
+    asks = not places or any(place.startswith(("futex", "unknown")) for place in places)
     return asks and now.naps - before.naps > GIL_NAPS * seconds
 
 

@@ -34,7 +34,11 @@ def test_whoever_asks_for_the_gil_and_never_gets_it_shows_a_deadlock() -> None:
 def test_whoever_asks_for_the_gil_may_just_be_awake() -> None:
     asking = structs.replace(OTHER, wchan="futex_do_wait")
     before = structs.replace(BEFORE, threads=(MAIN, asking))
-    awake = structs.replace(OTHER, state="R", wchan="0", naps=40 + 100)
+    for state in "RS":  # S: it woke up before it was asked where it sleeps
+        awake = structs.replace(OTHER, state=state, wchan="0", naps=40 + 100)
+        assert diagnose(Claim.BUSY, before, after(MAIN, awake), None) is Kind.DEADLOCK
+    woken = structs.replace(OTHER, state="S", wchan="0")
+    before = structs.replace(BEFORE, threads=(MAIN, woken))
     assert diagnose(Claim.BUSY, before, after(MAIN, awake), None) is Kind.DEADLOCK
 
 
