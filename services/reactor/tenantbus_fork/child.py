@@ -29,12 +29,14 @@ class Birth(NamedTuple):
     """What others may know; `private` has the rest."""
     sockets: list[int]
     page: int
+    numbers: memoryview
+    """The same page, mapped."""
     private: int
     may_go: int
 
 
-def settle_in(birth: Birth) -> int:
-    """Become a process of its own; gives the descriptor of the score page.
+def settle_in(birth: Birth) -> None:
+    """Become a process of its own.
 
     Ends the process when the fork server died before it could write down that we exist.
     """
@@ -59,7 +61,6 @@ def settle_in(birth: Birth) -> int:
     if order["watchdog"]:
         os.environ["WATCHDOG_USEC"] = str(order["watchdog"])
         os.environ["WATCHDOG_PID"] = str(os.getpid())
-    return PAGE_AT
 
 
 def _take_descriptors(birth: Birth) -> None:

@@ -62,6 +62,11 @@ def map_shared(descriptor: int, size: int) -> int:
     return address
 
 
+def unmap(address: int, size: int) -> None:
+    """Undo `map_shared`."""
+    _libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+
+
 def keep_high(descriptor: int) -> int:
     """Move a descriptor of the fork server out of the way of the application's."""
     high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, OWN_DESCRIPTORS)

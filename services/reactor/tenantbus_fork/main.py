@@ -104,7 +104,7 @@ def _make_ready(options: argparse.Namespace, server: ForkServer) -> MakeApp | No
 def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | None) -> int:
     """Be a tenant; gives the exit code."""
     try:
-        page_at = child.settle_in(birth)
+        child.settle_in(birth)
         if birth.order["command"]:
             child.run_command(birth.order)
         if make_app is None:
@@ -116,7 +116,8 @@ def _live(options: argparse.Namespace, birth: child.Birth, make_app: MakeApp | N
     gc.freeze()  # what the fork server keeps about others is never to be looked through here
     gc.enable()
     assert make_app is not None  # noqa: S101  # the lines above do not come back otherwise
-    return runtime.live(birth.order, make_app, page.open_page(page_at))
+    os.close(child.PAGE_AT)  # who has a descriptor could shorten the file (page.open_page)
+    return runtime.live(birth.order, make_app, birth.numbers)
 
 
 def _live_alone() -> int:

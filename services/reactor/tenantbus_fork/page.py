@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import time
+from typing import NamedTuple
 
 from . import kernel
 
@@ -33,14 +34,39 @@ _Bytes = ctypes.c_char * SIZE
 
 
 def open_page(descriptor: int) -> memoryview:
-    """Map a page for as long as this process lives, and close it; each assignment to it is one store.
+    """Map a page for as long as this process lives, and close it; each assignment to it is one store."""
+    numbers, _ = _map(descriptor)
+    os.close(descriptor)
+    return numbers
 
-    Who has a descriptor could shorten the file, and the kernel would end all who read it (SIGBUS): Python's
-    own mapping keeps one.
+
+class Lent(NamedTuple):
+    """A page that is mapped in the parent of who will write on it, and that its child keeps.
+
+    To map it in the child would take six pages of memory of each tenant's own.
+    """
+
+    numbers: memoryview
+    address: int
+
+    def take_back(self) -> None:
+        """Unmap it again, in the parent: what it has mapped every later tenant would inherit."""
+        self.numbers.release()
+        kernel.unmap(self.address, SIZE)
+
+
+def lend(descriptor: int) -> Lent:
+    """Map a page for a child that is forked next; raises OSError."""
+    return Lent(*_map(descriptor))
+
+
+def _map(descriptor: int) -> tuple[memoryview, int]:
+    """Map a page without keeping a descriptor, as Python's own mapping does.
+
+    Who has one could shorten the file, and the kernel would end all who read it (SIGBUS).
     """
     address = kernel.map_shared(descriptor, SIZE)
-    os.close(descriptor)
-    return memoryview(_Bytes.from_address(address)).cast("B").cast("Q")
+    return memoryview(_Bytes.from_address(address)).cast("B").cast("Q"), address
 
 
 def scratch() -> memoryview:

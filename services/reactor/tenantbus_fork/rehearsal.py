@@ -40,8 +40,10 @@ def live() -> None:
     private, score = os.memfd_create("private"), os.memfd_create("score")
     os.write(private, b'{"env": {}, "settings": {}}')
     os.truncate(score, page.SIZE)
-    birth = child.Birth(dict(ORDER), [], score, private, may_go)
-    runtime.live(birth.order, _make_app, page.open_page(child.settle_in(birth)))
+    birth = child.Birth(dict(ORDER), [], score, page.lend(score).numbers, private, may_go)
+    child.settle_in(birth)
+    os.close(child.PAGE_AT)
+    runtime.live(birth.order, _make_app, birth.numbers)
 
 
 def _speak() -> None:

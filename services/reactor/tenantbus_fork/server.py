@@ -214,9 +214,13 @@ class ForkServer:
 
     def _fork(self, order: Message, score: int, private: int, *sockets: int) -> None:
         may_go, go = os.pipe()
+        lent = None
         try:
+            lent = page.lend(score)
             pid = os.fork()
         except OSError as error:
+            if lent:
+                lent.take_back()
             os.close(may_go)
             os.close(go)
             self._refuse(order["tenant"], [score, private, *sockets], f"fork: {error.strerror}", never=False)
@@ -224,8 +228,9 @@ class ForkServer:
         if pid == 0:
             os.close(go)
             self._let_go()
-            self._born = Birth(order, list(sockets), score, private, may_go)
+            self._born = Birth(order, list(sockets), score, lent.numbers, private, may_go)
             return
+        lent.take_back()
         os.close(may_go)
         os.close(private)
         ward = Ward(order, score, list(sockets), pid)
