@@ -14,6 +14,10 @@ TRIES = 3
 """Times that the children of a process are read while its threads, who have them, come and go."""
 
 
+LOOKS = 100
+"""Times that a process is looked at while it execs, which takes a millisecond."""
+
+
 class Marks(NamedTuple):
     """How a process is known for a tenant's when its parents are gone: what it has inherited."""
 
@@ -30,15 +34,25 @@ class Marks(NamedTuple):
         try:
             if self.uid and kernel.user(pid) == self.uid:
                 return True
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            ours = {f"TENANT={self.tenant}".encode(), f"TENANT_PID={self.pid}".encode()}
-            notify = f"NOTIFY_SOCKET=@{self.run}/fork/".encode()
-            if ours <= set(environment) and any(value.startswith(notify) for value in environment):
-                return True
-            maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+            for _ in range(LOOKS):
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
+                maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+                if self._are_in(environment) or any(map(self._writes_page, maps.splitlines())):
+                    return True
+                again = Path(f"/proc/{pid}/environ").read_bytes()
+                if (
+                    not maps or environment == again != b""
+                ):  # there was no exec, in which neither tells a thing
+                    return False
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return False
-        return any(map(self._writes_page, maps.splitlines()))
+            pass
+        return False
+
+    def _are_in(self, environment: bytes) -> bool:
+        variables = environment.split(b"\0")
+        ours = {f"TENANT={self.tenant}".encode(), f"TENANT_PID={self.pid}".encode()}
+        notify = f"NOTIFY_SOCKET=@{self.run}/fork/".encode()
+        return ours <= set(variables) and any(value.startswith(notify) for value in variables)
 
     def _writes_page(self, line: str) -> bool:
         """Tell of a line of proc_pid_maps(5); who only reads the page, as the dispatcher does, is no kin."""
