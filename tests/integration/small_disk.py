@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from tests.harness import short_directory
+from tests.unable import unable
 
 
 @contextmanager
@@ -23,14 +22,13 @@ def disk_for_a_server() -> Iterator[Path]:
 @contextmanager
 def mounted(directory: Path, size: str) -> Iterator[Path]:
     if os.geteuid():
-        pytest.skip("a disk of our own needs root")
+        unable("a disk of our own needs root")
     disk = directory / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", str(disk)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode and "CI" not in os.environ:
-        pytest.skip(f"no disk of our own: {done.stderr}")
-    assert done.returncode == 0, done.stderr
+    if done.returncode:
+        unable(f"no disk of our own: {done.stderr}")
     try:
         yield disk
     finally:

@@ -12,8 +12,9 @@ from services.reactor.actions import Ended, SpawnFailed
 from services.reactor.cgroups import Cgroups, Group
 from tests.harness import eventually_async
 from tests.integration.forking import KILLED, Stage, alive, died, release, run, stage
-from tests.integration.isolating import PRYING, guarded, need_cgroup, need_root, unable
+from tests.integration.isolating import PRYING, guarded, need_cgroup, need_root
 from tests.integration.test_fork_pairs import start_beside
+from tests.unable import unable
 
 
 def places(here: Stage) -> list[Path]:

@@ -13,6 +13,7 @@ from tests import usermanager
 from tests.harness import eventually
 from tests.system.deployment import Deployment
 from tests.system.visiting import undisturbed
+from tests.unable import unable
 from tests.usermanager import UserManager
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -76,10 +77,8 @@ class Managed(Deployment):
 
 @pytest.fixture(scope="module", autouse=True)
 def _systemd() -> None:
-    reason = usermanager.lacking()
-    if reason and "CI" not in os.environ:
-        pytest.skip(reason)
-    assert not reason
+    if reason := usermanager.lacking():
+        unable(reason)
 
 
 @pytest.fixture(scope="module")
